@@ -1,0 +1,1 @@
+"""Find what is unusual in a 3D scan."""
