@@ -1,0 +1,323 @@
+"""Findings: the connected regions of an anomaly map above a threshold, worst first."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cc3d
+import numpy as np
+from jaxtyping import Bool, Float64, Int8, Integer, UInt8
+from scipy.spatial import ConvexHull, QhullError
+
+from napari_anomaly.anomaly import AnomalyMap, Supervoxels, to_decades
+from napari_anomaly.errors import GridMismatch
+from napari_anomaly.geometry import Geometry
+
+__all__ = ["Edits", "Finding", "Findings", "find"]
+
+# Up to here all pairs of voxels are compared, many findings at once; above, only the corners of the region.
+_SMALL = 32
+_PAIRS_AT_ONCE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One connected region above the threshold.
+
+    Parameters
+    ----------
+    id
+        Flat C-order index (z, y, x) of the voxel with the highest score. Regions above rising thresholds are
+        nested, so the id stays the same while the threshold moves, until findings merge.
+    rank
+        1 is the worst: highest peak, then highest raw score, then largest.
+    volume_mm3
+        Volume in mm3 (a count of voxels where the size of a voxel is not known).
+    peak, mean
+        Highest and mean calibrated score.
+    voxels
+        Number of voxels.
+    peak_index, centroid_index
+        Where the highest score and the centre of gravity are, as array index (z, y, x). The centre may lie
+        outside of the region.
+    peak_mm, centroid_mm
+        The same in RAS+ millimetres (x, y, z).
+    diameter_mm
+        Longest extent: the distance between the two voxel centres that lie farthest apart, and one voxel more
+        along that line, so that a row of five 1 mm voxels is 5 mm long.
+    where
+        Anatomy in words; empty where it is not known.
+    """
+
+    id: int
+    rank: int
+    volume_mm3: float
+    peak: float
+    mean: float
+    voxels: int
+    peak_index: tuple[int, int, int]
+    centroid_index: tuple[float, float, float]
+    peak_mm: tuple[float, float, float]
+    centroid_mm: tuple[float, float, float]
+    diameter_mm: float
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Findings:
+    """All findings of a map at one threshold.
+
+    Parameters
+    ----------
+    items
+        Worst first.
+    labels
+        The rank of the finding at every voxel, 0 where there is none.
+    geometry
+        The scan's own.
+    threshold, min_volume_mm3, snapped
+        How they were made: see `find`.
+    """
+
+    items: tuple[Finding, ...]
+    labels: Integer[np.ndarray, "z y x"]
+    geometry: Geometry
+    threshold: float
+    min_volume_mm3: float
+    snapped: bool
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self.items)
+
+    @property
+    def mask(self) -> UInt8[np.ndarray, "z y x"]:
+        """1 where there is a finding, 0 elsewhere; made anew at every call."""
+        return (self.labels > 0).view(np.uint8)
+
+    def by_id(self, finding_id: int) -> Finding | None:
+        """Give the finding with this id, or None."""
+        return next((finding for finding in self.items if finding.id == finding_id), None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Edits:
+    """Voxels that the reader painted or erased, kept apart from what the map says.
+
+    Parameters
+    ----------
+    strokes
+        1 where a voxel was added, -1 where it was erased, 0 elsewhere.
+    """
+
+    strokes: Int8[np.ndarray, "z y x"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Regions:
+    """Voxels of the kept components: flat index (rising) and number of the component, from 0."""
+
+    flat: Integer[np.ndarray, " voxels"]
+    owner: Integer[np.ndarray, " voxels"]
+    counts: Integer[np.ndarray, " regions"]
+
+
+def find(
+    anomaly_map: AnomalyMap,
+    threshold: float,
+    *,
+    min_volume_mm3: float = 0.0,
+    supervoxels: Supervoxels | None = None,
+    edits: Edits | None = None,
+) -> Findings:
+    """Find the connected regions of a map above a threshold.
+
+    Parameters
+    ----------
+    anomaly_map
+        The calibrated scores.
+    threshold
+        Calibrated score, 0 to 1, from which a voxel belongs to a finding. A score of 0 never does.
+    min_volume_mm3
+        Smallest finding, in mm3.
+    supervoxels
+        Where given, findings snap to them: a supervoxel is in or out as a whole, by its mean score in
+        decades. A voxel of no supervoxel goes by its own score.
+    edits
+        What the reader added and erased; applied after the threshold.
+
+    Returns
+    -------
+    Findings
+        Regions connected by face, edge or corner (26), worst first.
+
+    Raises
+    ------
+    GridMismatch
+        If supervoxels or edits do not have the shape of the map.
+    ValueError
+        If the threshold is not within 0..1.
+    """
+    if not 0.0 <= threshold <= 1.0:
+        raise ValueError(f"threshold must be a calibrated score within 0..1, got {threshold}")
+    chosen = _above(anomaly_map, threshold, supervoxels)
+    if edits is not None:
+        _apply(edits, chosen)
+    regions = _components(chosen, min_volume_mm3 / anomaly_map.geometry.voxel_volume)
+    items, ranks = _describe(regions, anomaly_map)
+    labels = np.zeros(chosen.size, dtype=np.uint16 if len(items) < 1 << 16 else np.uint32)
+    labels[regions.flat] = ranks[regions.owner]
+    labels.setflags(write=False)
+    return Findings(
+        items=items,
+        labels=labels.reshape(chosen.shape),
+        geometry=anomaly_map.geometry,
+        threshold=float(threshold),
+        min_volume_mm3=float(min_volume_mm3),
+        snapped=supervoxels is not None,
+    )
+
+
+def _above(
+    anomaly_map: AnomalyMap, threshold: float, supervoxels: Supervoxels | None
+) -> Bool[np.ndarray, "z y x"]:
+    score = anomaly_map.score
+    limit = np.float32(threshold)
+    chosen: Bool[np.ndarray, "z y x"] = score >= limit if limit > 0 else score > 0
+    if supervoxels is None:
+        return chosen
+    means = anomaly_map.supervoxel_decades(supervoxels)
+    # Means are rounded: without the margin a supervoxel of one score could miss exactly that threshold.
+    inside = (means >= float(to_decades(float(limit))) - 1e-6) & (means > 0)
+    inside[0] = False
+    loose = chosen & (supervoxels.ids == 0)
+    snapped: Bool[np.ndarray, "z y x"] = inside[supervoxels.ids]
+    snapped |= loose
+    return snapped
+
+
+def _apply(edits: Edits, chosen: Bool[np.ndarray, "z y x"]) -> None:
+    if edits.strokes.shape != chosen.shape:
+        raise GridMismatch(
+            f"The corrections have shape {edits.strokes.shape} and the map {chosen.shape}; they must agree."
+        )
+    chosen[edits.strokes > 0] = True
+    chosen[edits.strokes < 0] = False
+
+
+def _components(chosen: Bool[np.ndarray, "z y x"], min_voxels: float) -> _Regions:
+    labels = cc3d.connected_components(chosen, connectivity=26, out_dtype=np.uint32).reshape(-1)
+    flat = np.flatnonzero(chosen)
+    owner = labels[flat].astype(np.intp) - 1
+    counts = np.bincount(owner)
+    keep = counts >= min_voxels * (1 - 1e-9)
+    if not keep.all():
+        mine = keep[owner]
+        flat, owner = flat[mine], (np.cumsum(keep) - 1)[owner[mine]]
+    return _Regions(flat, owner, counts[keep])
+
+
+def _describe(
+    regions: _Regions, anomaly_map: AnomalyMap
+) -> tuple[tuple[Finding, ...], Integer[np.ndarray, " regions"]]:
+    """Measure every region; give the findings, worst first, and the rank of every region."""
+    shape, geometry = anomaly_map.geometry.shape, anomaly_map.geometry
+    score = anomaly_map.score.reshape(-1)[regions.flat]
+    raw = score if anomaly_map.raw is None else anomaly_map.raw.reshape(-1)[regions.flat]
+    peak_at = _peaks(regions, score, raw)
+    ids = regions.flat[peak_at]
+    order = np.lexsort(
+        (ids, -regions.counts, -raw[peak_at].astype(np.float64), -score[peak_at].astype(np.float64))
+    )
+    ranks = np.empty(order.size, dtype=np.intp)
+    ranks[order] = np.arange(1, order.size + 1)
+
+    index = np.stack(np.unravel_index(regions.flat, shape), axis=-1)
+    centroids = np.stack([_means(regions, index[:, axis]) for axis in range(3)], axis=-1)
+    columns = zip(
+        ids[order].tolist(),
+        ranks[order].tolist(),
+        (regions.counts[order] * geometry.voxel_volume).tolist(),
+        score[peak_at][order].astype(np.float64).tolist(),
+        _means(regions, score)[order].tolist(),
+        regions.counts[order].tolist(),
+        map(tuple, index[peak_at][order].tolist()),
+        map(tuple, centroids[order].tolist()),
+        map(tuple, geometry.index_to_mm(index[peak_at][order]).tolist()),
+        map(tuple, geometry.index_to_mm(centroids[order]).tolist()),
+        _diameters(regions, index, geometry.affine[:3, :3])[order].tolist(),
+        strict=True,
+    )
+    return tuple(Finding(*row) for row in columns), ranks
+
+
+def _means(regions: _Regions, values: np.ndarray) -> Float64[np.ndarray, " regions"]:
+    sums = np.bincount(regions.owner, values, minlength=regions.counts.size)
+    return np.asarray(sums / regions.counts)
+
+
+def _peaks(regions: _Regions, score: np.ndarray, raw: np.ndarray) -> Integer[np.ndarray, " regions"]:
+    """Find the place, among the voxels of all regions, of the peak of each: score, then raw, then first."""
+    owner = regions.owner
+    at = np.arange(owner.size)
+    for values in (score, raw):
+        highest = np.full(regions.counts.size, -np.inf, dtype=np.float32)
+        np.maximum.at(highest, owner[at], values[at])
+        at = at[values[at] == highest[owner[at]]]
+    peak_at = np.empty(regions.counts.size, dtype=np.intp)
+    # Written backwards, so that the first of equals is what stays.
+    peak_at[owner[at[::-1]]] = at[::-1]
+    return peak_at
+
+
+def _diameters(
+    regions: _Regions, index: Integer[np.ndarray, "voxels 3"], axes: Float64[np.ndarray, "3 3"]
+) -> Float64[np.ndarray, " regions"]:
+    """Measure the longest extent of every region (see `Finding.diameter_mm`)."""
+    by_owner = index[np.argsort(regions.owner, kind="stable")]
+    starts = np.cumsum(regions.counts) - regions.counts
+    lengths = np.empty(regions.counts.size)
+    for size in np.unique(regions.counts[regions.counts <= _SMALL]):
+        same = np.flatnonzero(regions.counts == size)
+        for some in np.array_split(same, 1 + same.size * int(size) ** 2 // _PAIRS_AT_ONCE):
+            points = by_owner[starts[some, None] + np.arange(size)]
+            lengths[some] = _longest(points[:, :, None] - points[:, None, :], axes)
+    for region in np.flatnonzero(regions.counts > _SMALL):
+        corners = _corners(by_owner[starts[region] : starts[region] + regions.counts[region]])
+        rows = 1 + len(corners) ** 2 // _PAIRS_AT_ONCE
+        pieces = [some[:, None] - corners[None] for some in np.array_split(corners, rows)]
+        lengths[region] = max(float(_longest(piece[None], axes)[0]) for piece in pieces)
+    return lengths
+
+
+def _longest(
+    steps: Integer[np.ndarray, "regions a b 3"], axes: Float64[np.ndarray, "3 3"]
+) -> Float64[np.ndarray, " regions"]:
+    """Give the length of the longest step, from face to face, of every region."""
+    flat = steps.reshape(len(steps), -1, 3)
+    centres = np.linalg.norm(flat @ axes.T, axis=-1)
+    most = np.abs(flat).max(axis=-1)
+    # A line through a voxel's centre along the step leaves it where its longest component reaches the face.
+    whole = centres * (1 + 1 / np.maximum(most, 1))
+    farthest = centres >= centres.max(axis=1, keepdims=True) * (1 - 1e-9)
+    edge = np.linalg.norm(axes, axis=0).max()
+    return np.asarray(np.maximum(np.where(farthest, whole, 0.0).max(axis=1), edge))
+
+
+def _corners(points: Integer[np.ndarray, "voxels 3"]) -> Integer[np.ndarray, "corners 3"]:
+    """Drop points that cannot be an end of the longest extent, which joins two corners of the convex hull."""
+    for along in (2, 1, 0):
+        others = [axis for axis in range(3) if axis != along]
+        order = np.lexsort((points[:, along], points[:, others[1]], points[:, others[0]]))
+        points = points[order]
+        new_row = np.any(np.diff(points[:, others], axis=0) != 0, axis=1)
+        first = np.concatenate(([True], new_row))
+        last = np.concatenate((new_row, [True]))
+        points = points[first | last]
+    if len(points) > 1 << 9:
+        try:
+            points = points[ConvexHull(points).vertices]
+        except QhullError:  # a flat region has no hull in 3D; its rows' ends are few
+            return points
+    return points
