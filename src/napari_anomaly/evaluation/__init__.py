@@ -1,1 +1,1 @@
-"""Find what is unusual in a 3D scan."""
+"""How good a detector is: figures, the protocol that makes them, and the report."""
