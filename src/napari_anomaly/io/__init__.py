@@ -1,1 +1,10 @@
-"""Find what is unusual in a 3D scan."""
+"""Files: scans in, masks and maps out.
+
+`read_scan` and `write_like` choose the format; each format has a module of its own. Libraries that read files
+load on first use.
+"""
+
+from napari_anomaly.io.formats import Kind, format_of, name_of, read_scan, volumes, write_like
+from napari_anomaly.io.results import save_case
+
+__all__ = ["Kind", "format_of", "name_of", "read_scan", "save_case", "volumes", "write_like"]

@@ -1,0 +1,151 @@
+"""A case on disk: the files that a detection leaves beside each other."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from napari_anomaly.anomaly import AnomalyMap, Supervoxels
+from napari_anomaly.errors import GridMismatch, ScanError
+from napari_anomaly.export import COLUMNS, findings_rows, to_mask
+from napari_anomaly.findings import Findings
+from napari_anomaly.geometry import Geometry
+from napari_anomaly.io.atomic import together
+from napari_anomaly.io.formats import source_files, write_staged
+from napari_anomaly.review import Review
+from napari_anomaly.scan import Scan
+
+__all__ = ["PRODUCT", "findings_csv", "save_case"]
+
+PRODUCT = "napari-anomaly"
+"""What a manifest of ours says under ``"product"``."""
+
+
+def save_case(
+    folder: str | Path,
+    scan: Scan,
+    detection_map: AnomalyMap,
+    supervoxels: Supervoxels,
+    findings: Findings,
+    manifest: Mapping[str, Any],
+    *,
+    review: Review | None = None,
+) -> list[Path]:
+    """Write the results of one scan into a folder: all of them, or none.
+
+    ``<name>_anomaly`` (float32), ``<name>_mask`` (uint8) and ``<name>_proxy`` (float32) on the grid of the
+    scan's file, as ``.nii.gz``, or as ``.tif`` if the scan was a TIFF; ``<name>_findings.csv`` and
+    ``<name>_manifest.json``.
+
+    Parameters
+    ----------
+    folder
+        Made if it is not there.
+    scan, detection_map, supervoxels, findings
+        What was found, and in what.
+    manifest
+        What JSON can hold; ``"product"`` is added.
+    review
+        Where given, it decides what the mask holds.
+
+    Returns
+    -------
+    list of Path
+        The files, in the order above.
+
+    Raises
+    ------
+    GridMismatch
+        If map, supervoxels or findings do not lie on the grid of the scan.
+    ScanError
+        If a file of that name is there that an earlier detection did not write, or the disk refuses.
+    """
+    folder = Path(folder)
+    _check_grids(scan, detection_map.geometry, supervoxels.geometry, findings.geometry)
+    suffix = ".tif" if scan.source.format == "tiff" else ".nii.gz"
+    images = {
+        "anomaly": (detection_map.score, "map"),
+        "mask": (to_mask(findings, review).voxels, "mask"),
+        "proxy": (supervoxels.image, "image"),
+    }
+    texts = {
+        "findings.csv": findings_csv(findings, scan),
+        "manifest.json": json.dumps({"product": PRODUCT, **manifest}, indent=1, allow_nan=False) + "\n",
+    }
+    made = _make(folder)
+    try:
+        _check_free(folder, scan.name, [f"{what}{suffix}" for what in images] + list(texts))
+        with together(keep=source_files(scan)) as stage:
+            paths = []
+            for what, (array, kind) in images.items():
+                paths.append(folder / f"{scan.name}_{what}{suffix}")
+                write_staged(array, scan, paths[-1], stage(paths[-1]), kind=kind)  # type: ignore[arg-type]
+            for what, text in texts.items():
+                paths.append(folder / f"{scan.name}_{what}")
+                stage(paths[-1]).write_text(text, encoding="utf-8", newline="")
+    except BaseException:
+        for empty in made:
+            empty.rmdir()
+        raise
+    return paths
+
+
+def findings_csv(findings: Findings, scan: Scan) -> str:
+    """Write the table of findings as CSV text, with the columns `napari_anomaly.export.COLUMNS`.
+
+    Parameters
+    ----------
+    findings
+        What was found.
+    scan
+        Whose file the voxel columns count in.
+    """
+    text = io.StringIO()
+    table = csv.DictWriter(text, COLUMNS)
+    table.writeheader()
+    for row in findings_rows(findings, scan.source):
+        table.writerow(
+            {key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()}
+        )
+    return text.getvalue()
+
+
+def _check_grids(scan: Scan, *others: Geometry) -> None:
+    for other in others:
+        if not scan.geometry.same_grid(other):
+            raise GridMismatch(
+                f"A result lies on another grid {other.shape} than {scan.name} {scan.geometry.shape}. "
+                "Run the detector again on this scan."
+            )
+
+
+def _make(folder: Path) -> list[Path]:
+    """Make a folder and those above it; give the new ones, deepest first."""
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ScanError(
+            f"The folder {folder} cannot be made: {error.strerror or error}. Choose another one."
+        ) from error
+    return new
+
+
+def _check_free(folder: Path, name: str, endings: list[str]) -> None:
+    """Refuse to replace files that only look like ours: a rater's ``x_mask.nii.gz`` is not to be lost."""
+    there = [ending for ending in endings if (folder / f"{name}_{ending}").exists()]
+    if there and not _ours(folder / f"{name}_manifest.json"):
+        raise ScanError(
+            f"{folder / f'{name}_{there[0]}'} is there already and was not written by {PRODUCT}. "
+            "Choose another folder for the results, or move that file away."
+        )
+
+
+def _ours(manifest: Path) -> bool:
+    try:
+        written = json.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(written, dict) and written.get("product") == PRODUCT

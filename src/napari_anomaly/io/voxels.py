@@ -1,0 +1,59 @@
+"""Voxels as they stand in a file, made fit to work with: native byte order, finite, one real number each."""
+
+import numpy as np
+from jaxtyping import Num, Shaped
+
+from napari_anomaly.errors import UnreadableScan
+
+__all__ = ["finite", "native"]
+
+
+def native(array: Shaped[np.ndarray, "..."]) -> Num[np.ndarray, "..."]:
+    """Bring an array to a type that every library takes: native byte order, no booleans, no long doubles."""
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8)
+    if array.dtype == np.float16 or array.dtype.itemsize > 8:
+        return array.astype(np.float32 if array.dtype == np.float16 else np.float64)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def finite(array: Num[np.ndarray, "a b c"], name: str) -> tuple[Num[np.ndarray, "a b c"], tuple[str, ...]]:
+    """Replace numbers that are not finite, and say so.
+
+    Parameters
+    ----------
+    array
+        Voxels; not changed.
+    name
+        Of the file, for the error.
+
+    Returns
+    -------
+    array
+        The same array where all is finite; else a copy, in which not-a-number and minus infinity are the
+        smallest finite value and infinity is the largest.
+    notes
+        One sentence for the user, if something was replaced.
+
+    Raises
+    ------
+    UnreadableScan
+        If no voxel is finite.
+    """
+    if array.dtype.kind != "f":
+        return array, ()
+    # Slab by slab: a memory map may be larger than the memory.
+    bad = sum(int(slab.size - np.count_nonzero(np.isfinite(slab))) for slab in array)
+    if not bad:
+        return array, ()
+    if bad == array.size:
+        raise UnreadableScan(
+            f"{name} holds not one finite number in {bad} voxels. Copy or convert it again from its original."
+        )
+    good = array[np.isfinite(array)]
+    low, high = good.min(), good.max()
+    note = (
+        f"{bad} of {array.size} voxels are not a finite number (NaN or infinite): shown as {low:g}, "
+        f"the smallest value in the scan (infinite ones as {high:g}, the largest)."
+    )
+    return np.nan_to_num(array, nan=low, posinf=high, neginf=low), (note,)
