@@ -1,0 +1,135 @@
+"""Planes, places and the words for them: what the viewer looks at."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from jaxtyping import Float, Num
+from napari.components import ViewerModel
+from napari.layers import Image, Layer
+
+from napari_anomaly.geometry import Geometry
+
+__all__ = [
+    "PLANES",
+    "Plane",
+    "current_plane",
+    "describe_place",
+    "jump",
+    "patient_place",
+    "set_plane",
+    "true_status",
+]
+
+Plane: TypeAlias = Literal["axial", "coronal", "sagittal", "3d"]
+
+PLANES: dict[Plane, tuple[int, int, int]] = {
+    "axial": (0, 1, 2),
+    "coronal": (1, 0, 2),
+    "sagittal": (2, 0, 1),
+    "3d": (0, 1, 2),
+}
+"""Order of the axes on the screen: superior or anterior is up, the patient's right is on the left."""
+
+# From the front and a little above, the head upright.
+_CAMERA_3D = (0.0, 20.0, 0.0)
+
+
+def set_plane(viewer: ViewerModel, plane: Plane) -> None:
+    """Show a plane, or the whole in 3D; the place that is looked at stays."""
+    leading = viewer.dims.ndim - 3
+    if leading < 0:
+        return
+    order = (*range(leading), *(leading + axis for axis in PLANES[plane]))
+    was_3d = viewer.dims.ndisplay == 3
+    viewer.dims.order = order
+    viewer.dims.ndisplay = 3 if plane == "3d" else 2
+    if plane == "3d" or was_3d:
+        viewer.reset_view()
+    if plane == "3d":
+        _camera(viewer).angles = _CAMERA_3D
+
+
+def current_plane(viewer: ViewerModel) -> Plane | None:
+    """Tell which plane is shown; None where it is none of ours."""
+    if viewer.dims.ndisplay == 3:
+        return "3d"
+    leading = viewer.dims.ndim - 3
+    order = tuple(axis - leading for axis in viewer.dims.order[-3:])
+    return next((plane for plane, ours in PLANES.items() if plane != "3d" and ours == order), None)
+
+
+def jump(viewer: ViewerModel, layer: Layer, index: Sequence[float]) -> None:
+    """Go to a voxel in all planes, and bring it into sight where the screen shows another part.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+    layer
+        The layer that the index belongs to.
+    index
+        Voxel (z, y, x); fractions are allowed.
+    """
+    world = np.asarray(layer.data_to_world(tuple(index)))
+    leading = viewer.dims.ndim - len(world)
+    viewer.dims.set_point(range(leading, viewer.dims.ndim), tuple(float(w) for w in world))
+    if viewer.dims.ndisplay == 2 and not _in_sight(viewer, layer, index):
+        shown = [axis - leading for axis in viewer.dims.displayed]
+        centre = list(_camera(viewer).center)
+        centre[-2:] = [float(world[axis]) for axis in shown]
+        _camera(viewer).center = tuple(centre)
+
+
+def _in_sight(viewer: ViewerModel, layer: Layer, index: Sequence[float]) -> bool:
+    corners = np.sort(np.asarray(layer.corner_pixels), axis=0)
+    leading = viewer.dims.ndim - layer.ndim
+    return all(
+        corners[0][axis] <= index[axis] <= corners[1][axis]
+        for axis in (shown - leading for shown in viewer.dims.displayed)
+        if axis >= 0
+    )
+
+
+def patient_place(mm: Sequence[float] | Float[np.ndarray, "3"]) -> str:
+    """Put RAS+ millimetres into a reader's words: ``R 12.3  A 4.0  S 31.2 mm``."""
+    letters = ("RL", "AP", "SI")
+    parts = (f"{pair[0] if v >= 0 else pair[1]} {abs(v):.1f}" for pair, v in zip(letters, mm, strict=True))
+    return "  ".join(parts) + " mm"
+
+
+def describe_place(geometry: Geometry, index: Num[np.ndarray, "3"]) -> str:
+    """Say where a voxel is: in millimetres of the patient, or as a voxel where millimetres are not known."""
+    if geometry.unit == "mm":
+        return patient_place(geometry.index_to_mm(index))
+    z, y, x = np.round(index).astype(int).tolist()
+    return f"voxel z {z}  y {y}  x {x} (size unknown)"
+
+
+def true_status(layer: Image, geometry: Geometry, world: Sequence[float], status: dict[str, Any]) -> None:
+    """Put true millimetres of the patient into a status of napari's, in place.
+
+    napari shows its own world, whose axes are (inferior, posterior, left), and which an oblique scan does not
+    follow.
+
+    Parameters
+    ----------
+    layer
+        The layer of the scan.
+    geometry
+        Where its voxels lie.
+    world
+        Where the pointer is, in napari's world.
+    status
+        What napari is about to show; its ``coordinates`` are replaced.
+    """
+    index = np.asarray(layer.world_to_data(np.asarray(world)), dtype=np.float64)
+    value = status.get("value", "")
+    place = describe_place(geometry, index)
+    status["coords"] = place
+    status["coordinates"] = f"{place}   {value}" if value else place
+
+
+def _camera(viewer: ViewerModel) -> Any:
+    # napari 0.9 moved the camera into the scene and warns about the old place.
+    return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera

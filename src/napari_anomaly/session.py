@@ -1,0 +1,325 @@
+"""The open case without a screen: scan, map, findings, review.
+
+The stages stand in this order; setting one clears those to its right. Findings are derived from the map and
+from three settings (threshold, smallest volume, snap), so they are computed when someone asks and never
+edited. Verdicts are keyed by the id of a finding, which survives every move of the threshold: only a new map
+or another scan ends a review.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, runtime_checkable
+
+from psygnal import Signal
+
+from napari_anomaly.anomaly import AnomalyMap, Supervoxels
+from napari_anomaly.errors import GridMismatch, ReviewError
+from napari_anomaly.export import Mask, to_mask
+from napari_anomaly.findings import Findings, find
+from napari_anomaly.review import Review
+from napari_anomaly.scan import Scan
+
+__all__ = ["KeepReview", "Question", "Result", "Session"]
+
+KeepReview = Callable[[Scan, Review], object]
+"""Writes a review somewhere safe, or raises."""
+
+
+@runtime_checkable
+class Result(Protocol):
+    """What a detection brings into a session."""
+
+    @property
+    def map(self) -> AnomalyMap:
+        """The calibrated scores."""
+
+    @property
+    def supervoxels(self) -> Supervoxels:
+        """The regions that findings can snap to."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """Everything that findings follow from, so that another thread can answer it.
+
+    Parameters
+    ----------
+    anomaly_map
+        The calibrated scores.
+    threshold
+        Calibrated score from which a voxel belongs to a finding, 0 to 1.
+    min_volume_mm3
+        Smallest finding, in mm3.
+    supervoxels
+        What findings snap to; None where they do not.
+    """
+
+    anomaly_map: AnomalyMap
+    threshold: float
+    min_volume_mm3: float
+    supervoxels: Supervoxels | None
+
+    def answer(self) -> Findings:
+        """Find what the question asks for; see `napari_anomaly.findings.find`."""
+        return find(
+            self.anomaly_map,
+            self.threshold,
+            min_volume_mm3=self.min_volume_mm3,
+            supervoxels=self.supervoxels,
+        )
+
+
+class Session:
+    """One open case.
+
+    Parameters
+    ----------
+    keep_review
+        Called with an unsaved review before it leaves the session. If it raises, the session stays as it is.
+        Without it, a session with an unsaved review refuses to drop it.
+
+    Attributes
+    ----------
+    scan_changed, result_changed, settings_changed, findings_changed, review_changed
+        Signals without arguments, one per stage, emitted after the session has changed; `settings_changed`
+        stands for threshold, smallest volume and snap.
+    """
+
+    scan_changed: ClassVar[Signal] = Signal()
+    result_changed: ClassVar[Signal] = Signal()
+    settings_changed: ClassVar[Signal] = Signal()
+    findings_changed: ClassVar[Signal] = Signal()
+    review_changed: ClassVar[Signal] = Signal()
+
+    def __init__(self, keep_review: KeepReview | None = None) -> None:
+        self._keep_review = keep_review
+        self._scan: Scan | None = None
+        self._result: Result | None = None
+        self._findings: Findings | None = None
+        self._question: Question | None = None
+        self._review: Review | None = None
+        self._unsaved = False
+        self._threshold = 1.0
+        self._min_volume_mm3 = 0.0
+        self._snap = False
+        self._detector = ""
+
+    # Stages
+
+    @property
+    def scan(self) -> Scan | None:
+        """The open scan."""
+        return self._scan
+
+    @property
+    def map(self) -> AnomalyMap | None:
+        """The anomaly map of the open scan."""
+        return self._result.map if self._result else None
+
+    @property
+    def supervoxels(self) -> Supervoxels | None:
+        """The supervoxels of the open scan."""
+        return self._result.supervoxels if self._result else None
+
+    def open(self, scan: Scan | None) -> None:
+        """Open a scan, or none; map, findings and review of the one before leave.
+
+        Raises
+        ------
+        ReviewError
+            If an unsaved review could not be kept; the session is as it was.
+        """
+        if scan is self._scan:
+            return
+        self._leave_review()
+        self._scan = scan
+        self._result = None
+        self._detector = ""
+        self._forget_findings()
+        self.scan_changed.emit()
+        self.result_changed.emit()
+        self.findings_changed.emit()
+
+    def set_result(self, result: Result) -> None:
+        """Take in what a detector made of the open scan; findings and review of the map before leave.
+
+        The detector's own threshold and smallest volume are set, unless the map before came from the same
+        detector: then those of the reader stay.
+
+        Raises
+        ------
+        GridMismatch
+            If the map does not lie on the grid of the open scan.
+        ReviewError
+            If an unsaved review could not be kept; the session is as it was.
+        """
+        if self._scan is None or not result.map.geometry.same_grid(self._scan.geometry):
+            found = self._scan.geometry.shape if self._scan else "no open scan"
+            raise GridMismatch(
+                f"The anomaly map has the grid {result.map.geometry.shape} and belongs to another scan "
+                f"than the open one ({found}). Open its scan first, or detect again."
+            )
+        self._leave_review()
+        self._result = result
+        self._forget_findings()
+        if self._detector != result.map.detector_sha256:
+            self._detector = result.map.detector_sha256
+            self._threshold = result.map.default_threshold
+            self._min_volume_mm3 = result.map.default_min_volume_mm3
+            self.settings_changed.emit()
+        self.result_changed.emit()
+        self.findings_changed.emit()
+
+    # Settings of the findings
+
+    @property
+    def threshold(self) -> float:
+        """Calibrated score from which a voxel belongs to a finding, 0 to 1."""
+        return self._threshold
+
+    @threshold.setter
+    def threshold(self, value: float) -> None:
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"threshold must be a calibrated score within 0..1, got {value}")
+        if value != self._threshold:
+            self._threshold = float(value)
+            self._settings_moved()
+
+    @property
+    def min_volume_mm3(self) -> float:
+        """Smallest finding, in mm3."""
+        return self._min_volume_mm3
+
+    @min_volume_mm3.setter
+    def min_volume_mm3(self, value: float) -> None:
+        if not value >= 0.0:
+            raise ValueError(f"min_volume_mm3 must be 0 or more, got {value}")
+        if value != self._min_volume_mm3:
+            self._min_volume_mm3 = float(value)
+            self._settings_moved()
+
+    @property
+    def snap(self) -> bool:
+        """Whether findings snap to supervoxels."""
+        return self._snap
+
+    @snap.setter
+    def snap(self, value: bool) -> None:
+        if value != self._snap:
+            self._snap = bool(value)
+            self._settings_moved()
+
+    @property
+    def false_findings(self) -> float | None:
+        """Expected findings per normal scan at these settings; None where nobody measured it."""
+        table = self.map.false_findings if self.map else None
+        return table.expected(self._threshold, self._min_volume_mm3) if table else None
+
+    # Findings
+
+    @property
+    def question(self) -> Question | None:
+        """What the findings follow from now; the same object until one of it changes. None without a map."""
+        if self._question is None and self._result is not None:
+            self._question = Question(
+                self._result.map,
+                self._threshold,
+                self._min_volume_mm3,
+                self._result.supervoxels if self._snap else None,
+            )
+        return self._question
+
+    def accept(self, question: Question, findings: Findings) -> bool:
+        """Take in findings that were computed elsewhere, unless the question has changed since.
+
+        Returns
+        -------
+        bool
+            False if they came too late and were dropped.
+        """
+        if question is not self._question:
+            return False
+        self._findings = findings
+        self.findings_changed.emit()
+        return True
+
+    @property
+    def has_findings(self) -> bool:
+        """Whether findings for the settings of now are at hand."""
+        return self._findings is not None
+
+    @property
+    def findings(self) -> Findings | None:
+        """The findings at the settings of now, computed here if nobody has; None without a map."""
+        question = self.question
+        if self._findings is None and question is not None:
+            self.accept(question, question.answer())
+        return self._findings
+
+    @property
+    def mask(self) -> Mask | None:
+        """The mask that would leave the building now; None without a map."""
+        findings = self.findings
+        return None if findings is None else to_mask(findings, self._review)
+
+    # Review
+
+    @property
+    def review(self) -> Review | None:
+        """What the reader said of the findings; None before anything was said."""
+        return self._review
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether the review holds something that no file holds."""
+        return self._unsaved
+
+    def set_review(self, review: Review, *, saved: bool = False) -> None:
+        """Take in a review of the open scan and map.
+
+        Parameters
+        ----------
+        review
+            The review after the reader's last step, or one that was read from a file.
+        saved
+            Whether a file holds exactly this.
+
+        Raises
+        ------
+        ReviewError
+            If no map is open.
+        StaleReview
+            If the review belongs to another scan or map.
+        """
+        if self._scan is None or self._result is None:
+            raise ReviewError("There is no anomaly map to review. Detect first, or open a reviewed case.")
+        review.check(self._scan, self._result.map)
+        self._review = review
+        self._unsaved = not saved
+        self.review_changed.emit()
+
+    def mark_saved(self) -> None:
+        """Note that a file holds the review as it is now."""
+        self._unsaved = False
+
+    def _leave_review(self) -> None:
+        if self._unsaved and self._scan is not None and self._review is not None:
+            if self._keep_review is None:
+                raise ReviewError(
+                    f"The review of {self._scan.name} is not saved and would be lost. Save it first."
+                )
+            self._keep_review(self._scan, self._review)
+        had_review = self._review is not None
+        self._review = None
+        self._unsaved = False
+        if had_review:
+            self.review_changed.emit()
+
+    def _settings_moved(self) -> None:
+        self._forget_findings()
+        self.settings_changed.emit()
+        self.findings_changed.emit()
+
+    def _forget_findings(self) -> None:
+        self._findings = None
+        self._question = None
