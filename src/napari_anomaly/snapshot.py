@@ -16,6 +16,7 @@ from scipy.ndimage import binary_erosion
 
 from napari_anomaly.anomaly import MAX_DECADES, AnomalyMap, to_decades
 from napari_anomaly.findings import Finding, Findings
+from napari_anomaly.io.atomic import together
 from napari_anomaly.scan import Scan
 
 _TILE = 320
@@ -79,15 +80,11 @@ def write_snapshot(picture: Image.Image, path: Path) -> Path:
 
     Raises
     ------
-    OSError
-        If the folder cannot be written to.
+    ScanError
+        If the disk refuses.
     """
-    unfinished = path.with_name(f".{path.name}.part")
-    try:
-        picture.save(unfinished, format="PNG", optimize=True)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with together() as stage:
+        picture.save(stage(path), format="PNG", optimize=True)
     return path
 
 

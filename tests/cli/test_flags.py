@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from napari_anomaly.errors import AnomalyError
-from napari_anomaly.flags import add_flags, settings_from
+from napari_anomaly.cli.flags import add_flags, settings_from
 
 
 class Oven(BaseModel, frozen=True, extra="forbid"):
