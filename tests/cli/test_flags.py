@@ -7,8 +7,8 @@ from typing import Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from napari_anomaly.errors import AnomalyError
 from napari_anomaly.cli.flags import add_flags, settings_from
+from napari_anomaly.errors import AnomalyError
 
 
 class Oven(BaseModel, frozen=True, extra="forbid"):
