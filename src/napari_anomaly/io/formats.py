@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias, cast
+from typing import Literal, Protocol, TypeAlias, cast, runtime_checkable
 
 import numpy as np
 from jaxtyping import Shaped
@@ -35,6 +35,7 @@ _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _DTYPES = {"mask": np.uint8, "map": np.float32, "image": np.float32}
 
 
+@runtime_checkable
 class _Module(Protocol):
     """What a module that knows a format offers."""
 
