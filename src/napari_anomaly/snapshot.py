@@ -28,8 +28,8 @@ _TEXT = (225, 225, 225)
 _RAMP = np.array(
     [(20, 11, 54), (101, 21, 110), (190, 55, 82), (249, 142, 9), (252, 255, 164)], dtype=np.float64
 )
-# One normal voxel in ten scores as high: below it nothing is coloured.
-_FIRST_DECADE = 1.0
+# Three of a hundred normal voxels score as high: below it nothing is coloured.
+_FIRST_DECADE = 1.5
 
 
 def snapshot(scan: Scan, anomaly_map: AnomalyMap, findings: Findings, *, slices: int = 3) -> Image.Image:
@@ -145,7 +145,8 @@ def _outlined(
 def _caption(z: int, finding: Finding | None) -> str:
     if finding is None:
         return f"slice {z}: highest score, no finding"
-    return f"slice {z}: finding {finding.rank}, {finding.volume_mm3:.0f} mm3, score {finding.peak:.5g}"
+    peak = ">.99999" if finding.peak > 0.99999 else f"{finding.peak:.5f}".rstrip("0").lstrip("0")
+    return f"slice {z}: finding {finding.rank}, {finding.volume_mm3:.0f} mm3, {peak}"
 
 
 def _legend(anomaly_map: AnomalyMap, findings: Findings, total_ml: float) -> Sequence[str]:
