@@ -32,7 +32,7 @@ def _nothing() -> None:
     """Do nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Listener(Generic[T]):
     """What to call, in the window's thread, as a job goes on.
 
@@ -72,6 +72,11 @@ class Job(Generic[T]):
     began: float = field(default_factory=time.monotonic)
     stop: threading.Event = field(default_factory=threading.Event)
     worker: Any = None
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been running."""
+        return time.monotonic() - self.began
 
 
 class Jobs:

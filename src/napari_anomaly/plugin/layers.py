@@ -7,12 +7,12 @@ oblique scan is shown along its own axes.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Float32, Num, UInt8
+from jaxtyping import Float32, Int8, Num, UInt8
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import Colormap, DirectLabelColormap, ensure_colormap
@@ -35,6 +35,7 @@ __all__ = [
     "placement",
     "prepare",
     "role_of",
+    "scan_behind",
     "scan_layer",
     "scan_of",
     "step_of",
@@ -99,7 +100,7 @@ def scan_layer(scan: Scan, *, metadata: Mapping[str, Any] | None = None) -> Laye
         "colormap": "gray",
         "contrast_limits": windows_for(scan)[0].limits,
         "interpolation2d": "linear",
-        "rendering": "mip",
+        "rendering": "attenuated_mip",
         "metadata": {**(metadata or {}), ROLE: "scan", SCAN: scan},
     }
     return scan.voxels, keywords, "image"
@@ -146,6 +147,49 @@ def scan_of(layer: Layer) -> Scan:
         )
     spacing, unit = _spacing(layer)
     return Scan.from_array(np.asarray(data), spacing=spacing, unit=unit, name=layer.name)
+
+
+def scan_behind(array: Num[np.ndarray, "z y x"], meta: Mapping[str, Any], others: Sequence[Layer]) -> Scan:
+    """Give the scan on whose grid an array lies, so that it can be written there.
+
+    Parameters
+    ----------
+    array
+        What a layer holds.
+    meta
+        Attributes of the layer, as napari gives them to a writer.
+    others
+        Layers that are open: a layer that was drawn by hand lies on one of them.
+
+    Raises
+    ------
+    ScanError
+        If the array is not 3D.
+    """
+    if array.ndim != 3:
+        raise ScanError(f"The layer has {array.ndim} axes; a mask or a map has three. Save one volume.")
+    own = meta.get("metadata", {}).get(SCAN)
+    scans = [own, *(layer.metadata.get(SCAN) for layer in others if _same_place(layer, array.shape, meta))]
+    fitting = (scan for scan in scans if isinstance(scan, Scan) and scan.geometry.shape == array.shape)
+    found = next(fitting, None)
+    if found is not None:
+        return found
+    layer = Image(
+        array,
+        scale=meta.get("scale"),
+        translate=meta.get("translate"),
+        affine=meta.get("affine"),
+        units=meta.get("units"),
+    )
+    spacing, unit = _spacing(layer)
+    return Scan.from_array(array, spacing=spacing, unit=unit, name=str(meta.get("name", "layer")))
+
+
+def _same_place(layer: Layer, shape: tuple[int, ...], meta: Mapping[str, Any]) -> bool:
+    if role_of(layer) != "scan" or layer.data.shape != shape:
+        return False
+    mine = (meta.get("scale", (1.0,) * 3), meta.get("translate", (0.0,) * 3))
+    return all(np.allclose(a, b) for a, b in zip(mine, (layer.scale, layer.translate), strict=True))
 
 
 def _spacing(layer: Layer) -> tuple[tuple[float, float, float], Literal["mm", "voxel"]]:
@@ -257,6 +301,8 @@ class ResultLayers:
         self._snap = False
         self._step = 1
         self._made: dict[Role, Layer] = {}
+        self._mask_shown: UInt8[np.ndarray, "z y x"] | None = None
+        self._strokes: Int8[np.ndarray, "z y x"] | None = None
         # The outline is for planes; that 3D shows the mask filled needs no box over the scan.
         warnings.filterwarnings("ignore", message="Contours are not displayed", category=UserWarning)
 
@@ -279,6 +325,7 @@ class ResultLayers:
     def show(self, display: Display, scan: Scan) -> None:
         """Show a result: the map at once, proxies and supervoxels hidden until the reader wants them."""
         self._display = display
+        self._mask_shown = self._strokes = None
         selection = set(self._viewer.layers.selection)
         ids, image = display.supervoxels.ids, display.supervoxels.image
         plain = {"interpolation2d": "nearest", "rendering": "mip"}
@@ -325,8 +372,13 @@ class ResultLayers:
             The mask where it differs from the findings (a review took some out).
         """
         selection = set(self._viewer.layers.selection)
-        voxels = findings.mask if mask is None else mask
-        self._labels("mask", voxels, scan, colormap=_outline(), opacity=1.0)
+        self._note_strokes()
+        voxels = findings.mask if mask is None else mask.copy()
+        if self._strokes is not None:
+            voxels[self._strokes > 0] = 1
+            voxels[self._strokes < 0] = 0
+        self._labels("mask", voxels, scan, visible=False, colormap=_outline(), opacity=1.0)
+        self._mask_shown = voxels.copy()
         layer = self.mask
         if layer is not None and layer.contour != 1:
             layer.contour = 1
@@ -346,10 +398,32 @@ class ResultLayers:
             if layer is not None:
                 layer.opacity = opacity
 
+    def set_window(self, limits: tuple[float, float]) -> None:
+        """Show the proxies in the window of the scan."""
+        layer = self._find("proxies")
+        if isinstance(layer, Image):
+            layer.contrast_limits = limits
+
     def hide(self) -> None:
         """Hide all of them, because another scan is being read."""
         for layer in self._made.values():
             layer.visible = False
+
+    def _note_strokes(self) -> None:
+        """Keep what the reader painted into the mask: a threshold that moves must not wipe it out."""
+        layer = self.mask
+        if layer is None or self._mask_shown is None or self._mask_shown.shape != layer.data.shape:
+            return
+        painted = (layer.data > 0).astype(np.int8) - (self._mask_shown > 0)
+        if painted.any():
+            strokes = np.zeros_like(painted) if self._strokes is None else self._strokes
+            self._strokes = np.where(painted != 0, painted, strokes)
+
+    @property
+    def painted(self) -> bool:
+        """Whether the reader has painted into the mask."""
+        self._note_strokes()
+        return self._strokes is not None
 
     @property
     def _codes(self) -> UInt8[np.ndarray, "z y x"]:
@@ -413,9 +487,3 @@ def lock(layer: Layer) -> None:
     """Protect a layer from being deleted by accident, where napari can."""
     if hasattr(layer, "locked"):
         layer.locked = True
-
-
-def same_mask(layer: Labels, findings: Findings) -> bool:
-    """Tell whether a mask layer still shows exactly these findings."""
-    painted: Bool[np.ndarray, "z y x"] = np.asarray(layer.data) > 0
-    return bool(np.array_equal(painted, findings.labels > 0))

@@ -31,8 +31,10 @@ PLANES: dict[Plane, tuple[int, int, int]] = {
 }
 """Order of the axes on the screen: superior or anterior is up, the patient's right is on the left."""
 
-# From the front and a little above, the head upright.
-_CAMERA_3D = (0.0, 20.0, 0.0)
+# From the front and a little above and from the patient's right, the head upright; in (inferior, posterior,
+# left).
+_LOOKING = (0.25, 1.0, 0.35)
+_UP = (-1.0, 0.0, 0.0)
 
 
 def set_plane(viewer: ViewerModel, plane: Plane) -> None:
@@ -47,7 +49,7 @@ def set_plane(viewer: ViewerModel, plane: Plane) -> None:
     if plane == "3d" or was_3d:
         viewer.reset_view()
     if plane == "3d":
-        _camera(viewer).angles = _CAMERA_3D
+        _camera(viewer).set_view_direction(_LOOKING, _UP)
 
 
 def current_plane(viewer: ViewerModel) -> Plane | None:

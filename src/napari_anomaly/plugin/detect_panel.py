@@ -1,0 +1,525 @@
+"""The dock: open, detect, threshold, look, export."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import napari.viewer
+from napari.components import ViewerModel
+from napari.layers import Image, Layer
+from psygnal import Signal
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QFileDialog, QLabel, QVBoxLayout, QWidget
+
+from napari_anomaly.errors import AnomalyError
+from napari_anomaly.findings import Finding, Findings
+from napari_anomaly.plugin.case import Case, reading, writing_map, writing_mask
+from napari_anomaly.plugin.engine import Engine, Outcome, Request, TheDetector, detection
+from napari_anomaly.plugin.findings_table import FindingsTable, summary
+from napari_anomaly.plugin.jobs import Jobs, Listener, time_left
+from napari_anomaly.plugin.layers import SCAN, Role, lock, role_of
+from napari_anomaly.plugin.parts import WIDTH, Message, button, row
+from napari_anomaly.plugin.run_section import RunSection
+from napari_anomaly.plugin.show_section import ShowSection
+from napari_anomaly.plugin.threshold_section import ThresholdSection
+from napari_anomaly.plugin.view import Plane, current_plane, jump, set_plane, true_status
+from napari_anomaly.plugin.windows import Window
+from napari_anomaly.progress import Progress, Steps
+from napari_anomaly.scan import Scan
+from napari_anomaly.session import Question
+
+__all__ = ["DetectPanel"]
+
+_FILES = "NIfTI (*.nii.gz *.nii);;TIFF (*.tif *.tiff)"
+_ROLES: tuple[Role, ...] = ("map", "mask", "proxies")
+# The window is up and quiet by then; torch takes a second or two to load.
+_DEVICES_AFTER_MS = 2000
+
+
+class DetectPanel(QWidget):
+    """Scan, detector, device; threshold; layers, planes, windows; findings; export.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer that the dock belongs to.
+    engine
+        What detects.
+
+    Attributes
+    ----------
+    ended
+        Signal when a detection and its findings are shown, with an empty text, or when it failed, with the
+        reason.
+    """
+
+    ended = Signal(str)
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer, engine: Engine | None = None) -> None:
+        super().__init__()
+        # napari hands out a proxy whose layers are proxies too, and those cannot be compared by identity.
+        self.viewer: ViewerModel = getattr(napari_viewer, "__wrapped__", napari_viewer)
+        self.engine = TheDetector() if engine is None else engine
+        self.jobs = Jobs()
+        self.counts = Jobs(listed=False)
+        self._devices = Jobs(listed=False)
+        self._others: list[Jobs] = []
+        self._cases: dict[Layer, Case] = {}
+        self._case: Case | None = None
+        self._known: list[Layer] = []
+        self._fresh = False
+        self._build()
+        self._connect()
+        self._refresh_scans()
+        self._refresh_planes()
+
+    def _build(self) -> None:
+        self.setWindowTitle("Detect")
+        self.message = Message()
+        self.run, problem = self._run_section()
+        self.verdict = QLabel()
+        self.verdict.setWordWrap(True)
+        self.verdict.setToolTip(
+            "How unusual the scan is as a whole, beside normal scans that the detector was not trained on"
+        )
+        self.threshold = ThresholdSection()
+        self.show_ = ShowSection()
+        self.count = QLabel()
+        self.table = FindingsTable()
+        self.export_mask_button = button(
+            "E&xport mask...", "Save the findings on exactly the grid of the scan's file", self.ask_mask
+        )
+        self.export_map_button = button(
+            "Export ma&p...",
+            "Save the scores as numbers, on exactly the grid of the scan's file",
+            self.ask_map,
+        )
+        self._place()
+        if problem:
+            self.message.error(problem)
+        self._show_case()
+
+    def _run_section(self) -> tuple[RunSection, str]:
+        try:
+            return RunSection(self.engine.names()), ""
+        except AnomalyError as error:
+            return RunSection(()), str(error)
+
+    def _place(self) -> None:
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 6, 8, 6)
+        layout.setSpacing(7)
+        for widget in (self.run, self.message, self.verdict, self.threshold, self.show_, self.count):
+            layout.addWidget(widget)
+        layout.addWidget(self.table, 1)
+        layout.addLayout(row(self.export_mask_button, self.export_map_button))
+        self.setMaximumWidth(WIDTH + 8)
+
+    def _connect(self) -> None:
+        self.run.scan_chosen.connect(self._on_scan)
+        self.run.volume_chosen.connect(self._on_volume)
+        self.run.detect_pressed.connect(self.detect)
+        self.run.cancel_pressed.connect(self.cancel)
+        self.threshold.moved.connect(self._on_moved)
+        self.threshold.settled.connect(self._on_settled)
+        self.threshold.snap_changed.connect(self._on_snap)
+        self.show_.layer_toggled.connect(self._on_layer_toggled)
+        self.show_.opacity_changed.connect(self._on_opacity)
+        self.show_.plane_chosen.connect(self._on_plane)
+        self.show_.window_chosen.connect(self._on_window)
+        self.table.chosen.connect(self.go_to)
+        events = self.viewer.layers.events
+        pairs: list[tuple[Any, Callable[..., object]]] = [
+            (events.inserted, self._refresh_scans),
+            (events.removed, self._on_removed),
+            (events.reordered, self._refresh_scans),
+            (self.viewer.dims.events.order, self._refresh_planes),
+            (self.viewer.dims.events.ndisplay, self._refresh_planes),
+            (self.viewer.events.status, self._on_status),
+        ]
+        for emitter, callback in pairs:
+            emitter.connect(callback)
+        jobs = (self.jobs, self.counts, self._devices)
+        self.destroyed.connect(partial(_release, pairs, jobs))
+        QTimer.singleShot(_DEVICES_AFTER_MS, self._fill_devices)
+
+    # Which scan
+
+    @property
+    def case(self) -> Case | None:
+        """The scan that is being read."""
+        return self._case
+
+    def _refresh_scans(self, event: object = None) -> None:
+        layers = [layer for layer in self.viewer.layers if _is_scan(layer)]
+        for layer in layers:
+            if layer not in self._cases:
+                layer.events.name.connect(self._refresh_scans)
+                if role_of(layer) == "scan":
+                    lock(layer)
+        fresh = [layer for layer in layers if layer not in self._known]
+        self._known = layers
+        # What was opened last is what the reader wants to look at, unless a detection is under way.
+        choose = fresh[-1] if fresh and not self.jobs.running else None
+        self.run.set_layers(layers, choose)
+
+    def _on_scan(self) -> None:
+        layer = self.run.layer
+        if self._case is not None and layer is self._case.layer:
+            return
+        if self.jobs.cancel():
+            self.run.show_idle("stopped")
+            self.message.note("Another scan was chosen: the detection was stopped.")
+        if self._case is not None:
+            self._case.layers.hide()
+        self._case = self._open_case(layer)
+        if self._case is not None and self._case.session.map is not None:
+            self._case.layers.set_visible("map", True)
+        self._show_case()
+
+    def _open_case(self, layer: Image | None) -> Case | None:
+        if layer is None:
+            return None
+        if layer not in self._cases:
+            try:
+                case = Case(self.viewer, layer)
+            except AnomalyError as error:
+                self.message.error(str(error))
+                return None
+            self._cases[layer] = case
+            layer.events.contrast_limits.connect(partial(self._on_limits, case))
+            if case.scan.notes:
+                self.message.note("\n".join(case.scan.notes))
+        return self._cases[layer]
+
+    def _on_removed(self, event: Any) -> None:
+        layer: Layer = event.value
+        if self._case is not None and layer is self._case.layer and self.jobs.cancel():
+            self.run.show_idle("stopped")
+            self.message.note("The scan was closed: the detection was stopped.")
+        self._cases.pop(layer, None)
+        self._refresh_scans()
+        self._refresh_layers()
+
+    def _on_volume(self, volume: int) -> None:
+        case = self._case
+        if case is None or case.scan.source.path is None:
+            return
+        self.cancel()
+        path = case.scan.source.path
+        self._beside(lambda: reading(path, volume), partial(self._on_volume_read, case, volume))
+
+    def _on_volume_read(self, case: Case, volume: int, scan: Scan) -> None:
+        case.show_volume(scan, volume)
+        self._show_case()
+
+    # Detect
+
+    def detect(self) -> None:
+        """Look for what is unusual in the chosen scan; one that is running begins again."""
+        case, detector = self._case, self.run.chosen_detector
+        if case is None:
+            self.message.error("No scan is open. Open one with File > Open, or drag it into the window.")
+            return
+        if detector is None:
+            self.message.error(
+                "No detector came with this installation. Choose one with Detector > From file..., "
+                "or train one with: napari-anomaly train"
+            )
+            return
+        try:
+            scan = case.refresh()
+        except AnomalyError as error:
+            self.message.error(str(error))
+            return
+        self.message.clear_text()
+        request = Request(scan, detector, self.run.chosen_device)
+        self.run.show_running()
+        listener = Listener[Outcome](
+            done=partial(self._on_detected, case),
+            failed=self._on_failed,
+            progress=self._on_progress,
+            stopped=partial(self.run.show_idle, "stopped"),
+        )
+        self._job = self.jobs.start(partial(detection, self.engine, request), listener)
+
+    def cancel(self) -> None:
+        """Stop looking; what was there stays."""
+        if self.jobs.cancel():
+            self.run.show_idle("cancelled")
+
+    def _on_progress(self, progress: Progress) -> None:
+        self.run.show_progress(progress, time_left(progress, self._job.seconds))
+
+    def _on_failed(self, error: Exception) -> None:
+        self.run.show_idle()
+        self.message.error(_words(error))
+        self.ended.emit(_words(error))
+
+    def _on_detected(self, case: Case, outcome: Outcome) -> None:
+        self.run.show_idle(f"done in {self._job.seconds:.0f} s")
+        try:
+            case.show_result(outcome)
+        except AnomalyError as error:
+            self.message.error(str(error))
+            return
+        if outcome.notes:
+            self.message.note("\n".join(outcome.notes))
+        self._fresh = True
+        self._watch_layers(case)
+        self._on_opacity(self.show_.opacity.value() / 100)
+        self._show_case()
+        self._fill_devices()
+
+    # Threshold and findings
+
+    def _on_moved(self, step: int) -> None:
+        if self._case is not None:
+            self._case.layers.show_threshold(step)
+            anomaly_map = self._case.session.map
+            if anomaly_map is not None and anomaly_map.false_findings is not None:
+                self.threshold.show_false_findings(
+                    anomaly_map.false_findings.expected(
+                        self.threshold.threshold, self.threshold.min_volume_mm3
+                    )
+                )
+
+    def _on_settled(self) -> None:
+        if self._case is None:
+            return
+        session = self._case.session
+        session.threshold = self.threshold.threshold
+        session.min_volume_mm3 = self.threshold.min_volume_mm3
+        self.threshold.show_false_findings(session.false_findings)
+        self._count()
+
+    def _on_snap(self, on: bool) -> None:
+        if self._case is not None:
+            self._case.session.snap = on
+            self._case.layers.show_snap(on)
+            self._count()
+
+    def _count(self) -> None:
+        """Have the findings computed beside the window, and shown."""
+        case = self._case
+        question = case.session.question if case is not None else None
+        if case is None or question is None or case.session.has_findings:
+            return
+        listener = Listener[Findings](
+            done=partial(self._on_findings, case, question), failed=self._on_failed_count
+        )
+        self.counts.start(partial(_answer, question), listener)
+
+    def _on_failed_count(self, error: Exception) -> None:
+        self.message.error(_words(error))
+
+    def _on_findings(self, case: Case, question: Question, findings: Findings) -> None:
+        if not case.session.accept(question, findings):
+            return
+        first = case.layers.mask is None
+        case.layers.show_findings(findings, case.scan)
+        if first:
+            self._watch_layers(case)
+        if case is self._case:
+            self._show_findings()
+            self._refresh_layers()
+        if self._fresh:
+            self._fresh = False
+            self.ended.emit("")
+
+    def _show_findings(self) -> None:
+        case = self._case
+        findings = case.session.findings if case is not None and case.session.has_findings else None
+        self.table.set_findings(findings)
+        self.count.setText(summary(findings) if findings is not None else "")
+
+    def go_to(self, finding: Finding) -> None:
+        """Go to the most unusual point of a finding, in all planes."""
+        if self._case is not None:
+            jump(self.viewer, self._case.layer, finding.peak_index)
+
+    # What is shown
+
+    def _show_case(self) -> None:
+        """Bring every part of the dock in line with the scan that is being read."""
+        case = self._case
+        anomaly_map = case.session.map if case is not None else None
+        for widget in (self.threshold, self.export_mask_button, self.export_map_button, self.table):
+            widget.setEnabled(anomaly_map is not None)
+        self.count.setText("")
+        self.threshold.show_false_findings(None)
+        self.verdict.setText("" if anomaly_map is None else _sentence(anomaly_map.scan_score))
+        self.verdict.setVisible(anomaly_map is not None)
+        if case is None:
+            self.run.show_extras("", 1, 0)
+            self.show_.set_windows((), None)
+        else:
+            self.run.show_extras(case.badge, case.volumes, case.volume)
+            low, high = case.layer.contrast_limits
+            self.show_.set_windows(case.windows, (float(low), float(high)))
+        if case is not None and anomaly_map is not None:
+            session = case.session
+            self.threshold.show_settings(
+                session.threshold, session.min_volume_mm3, session.snap, case.scan.geometry.unit
+            )
+            case.layers.show_threshold(self.threshold.step)
+            self.threshold.show_false_findings(session.false_findings)
+        self._show_findings()
+        self._refresh_layers()
+        self._count()
+
+    def _watch_layers(self, case: Case) -> None:
+        for role in _ROLES:
+            layer = case.layers.shown(role)
+            if layer is not None:
+                layer.events.visible.connect(self._refresh_layers)
+
+    def _refresh_layers(self, event: object = None) -> None:
+        case = self._case
+        shown = {role: case.layers.shown(role) for role in _ROLES} if case is not None else {}
+        self.show_.show_layers({role: layer.visible for role, layer in shown.items() if layer is not None})
+
+    def _refresh_planes(self, event: object = None) -> None:
+        self.show_.show_plane(current_plane(self.viewer))
+
+    def _on_layer_toggled(self, role: str, on: bool) -> None:
+        if self._case is not None:
+            self._case.layers.set_visible(cast(Role, role), on)
+
+    def _on_opacity(self, opacity: float) -> None:
+        if self._case is not None:
+            self._case.layers.set_opacity(opacity)
+
+    def _on_plane(self, plane: str) -> None:
+        set_plane(self.viewer, cast(Plane, plane))
+        self._refresh_planes()
+
+    def _on_window(self, window: Window) -> None:
+        if self._case is not None:
+            self._case.layer.contrast_limits = window.limits
+
+    def _on_limits(self, case: Case, event: object = None) -> None:
+        low, high = case.layer.contrast_limits
+        case.layers.set_window((float(low), float(high)))
+        if case is self._case:
+            self.show_.show_limits((float(low), float(high)))
+
+    def _on_status(self, event: Any) -> None:
+        layer = self.viewer.layers.selection.active
+        scan = layer.metadata.get(SCAN) if isinstance(layer, Layer) else None
+        status = event.value
+        if isinstance(scan, Scan) and isinstance(status, dict) and not status.get("true"):
+            # A changed copy is set again: napari has shown its own already, in the same turn, and nobody sees
+            # it.
+            status = {**status, "true": "yes"}
+            true_status(layer, scan.geometry, self.viewer.cursor.position, status)
+            self.viewer.status = status
+
+    # Device, files, end
+
+    def _fill_devices(self) -> None:
+        if self._devices.running or self.run.device.count() > 1 or self._case is None:
+            return
+        listener = Listener[Any](done=self.run.set_devices, failed=self._on_failed_count)
+        self._devices.start(partial(_devices, self.engine), listener)
+
+    def export_mask(self, path: Path) -> None:
+        """Write the mask on the grid of the scan's file, beside the window."""
+        if self._case is not None and self._case.session.map is not None:
+            self._beside(partial(_same_steps, writing_mask(self._case, path)), self._on_written)
+
+    def export_map(self, path: Path) -> None:
+        """Write the scores on the grid of the scan's file, beside the window."""
+        if self._case is not None and self._case.session.map is not None:
+            self._beside(partial(_same_steps, writing_map(self._case, path)), self._on_written)
+
+    def ask_mask(self) -> None:
+        """Ask where to, and write the mask."""
+        self._ask("mask", "Export mask", self.export_mask)
+
+    def ask_map(self) -> None:
+        """Ask where to, and write the map."""
+        self._ask("anomaly", "Export map", self.export_map)
+
+    def _ask(self, kind: str, title: str, export: Callable[[Path], None]) -> None:
+        if self._case is None or self._case.session.map is None:
+            self.message.error("There is nothing to export yet. Detect first.")
+            return
+        default = self._case.default_path(kind)
+        path, _ = QFileDialog.getSaveFileName(self, title, str(default), _FILES)
+        if path:
+            export(Path(path) if Path(path).suffix else Path(path).with_name(Path(path).name + ".nii.gz"))
+
+    def _on_written(self, path: Path) -> None:
+        self.message.note(f"Saved {path}")
+
+    def _beside(self, make: Callable[[], Steps[Any]], done: Callable[[Any], object]) -> None:
+        """Run something short beside the window; unlike a detection it is never replaced by the next."""
+        jobs = Jobs(listed=False)
+        self._others = [other for other in self._others if not other.idle] + [jobs]
+        jobs.start(make, Listener(done=done, failed=self._on_failed_count))
+
+    def keyPressEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
+        """Cancel with Escape, from anywhere in the dock."""
+        if event.key() == Qt.Key.Key_Escape and self.jobs.running:
+            self.cancel()
+        else:
+            super().keyPressEvent(event)
+
+    def closeEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
+        """Stop what runs; nothing of it may arrive in a dock that is gone."""
+        self.jobs.close()
+        self.counts.close()
+        self._devices.close()
+        super().closeEvent(event)
+
+
+def _is_scan(layer: Layer) -> bool:
+    return (
+        isinstance(layer, Image)
+        and role_of(layer) in (None, "scan")
+        and layer.ndim == 3
+        and not layer.rgb
+        and not layer.multiscale
+    )
+
+
+def _sentence(scan_score: float) -> str:
+    # Rounded down: "100 of 100" is only true of a scan that is above all of them.
+    return f"This scan is more unusual than {int(100 * scan_score)} of 100 normal scans."
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, AnomalyError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "The memory of this machine is full. Close other programs or scans, and detect again."
+    return (
+        f"Something went wrong that should not ({type(error).__name__}: {error}). The scan is as it was. "
+        "Please detect again, and report it if it comes back."
+    )
+
+
+def _answer(question: Question) -> Steps[Findings]:
+    yield Progress(0, 0, "counting")
+    return question.answer()
+
+
+def _devices(engine: Engine) -> Steps[Any]:
+    yield Progress(0, 0, "looking for devices")
+    return engine.devices()
+
+
+def _same_steps(steps: Steps[Any]) -> Steps[Any]:
+    return steps
+
+
+def _release(
+    pairs: list[tuple[Any, Callable[..., object]]], jobs: tuple[Jobs, ...], _: object = None
+) -> None:
+    """Let go of the viewer when the dock is gone: a closed dock must not answer."""
+    for each in jobs:
+        each.close()
+    for emitter, callback in pairs:
+        emitter.disconnect(callback)
