@@ -1,7 +1,8 @@
 """Make the bundled samples from the downloaded originals: ``python sample_data/make.py FOLDER``.
 
-The folder holds ``ms_flair_t1_t2`` and ``stroke_t2`` (see README.md for where they come from). Images are cropped to
-what is not background, with a margin, and the multiple-sclerosis ones are rounded; the affine follows the crop.
+The folder holds ``ms_flair_t1_t2`` and ``stroke_t2`` (see README.md for where they come from). Images are
+cropped to what is not background, with a margin, and the multiple-sclerosis ones are rounded; the affine
+follows the crop.
 """
 
 import gzip
@@ -43,6 +44,7 @@ def save(path: Path, source: nib.Nifti1Image, box: tuple[slice, ...], *, step: f
 
 
 def main(folder: Path) -> None:
+    """Make all samples from a folder of originals."""
     ms, stroke = folder / "ms_flair_t1_t2", folder / "stroke_t2"
     flair = nib.load(ms / "flair.nii.gz")
     box = crop_of(np.asarray(flair.dataobj))

@@ -60,7 +60,7 @@ _ALL = (
 SAMPLES: Mapping[str, Sample] = MappingProxyType({sample.name: sample for sample in _ALL})
 """The samples by name."""
 
-# Half axes of the phantom's parts, as shares of half the field of view (z, y, x), and their grey values: as in FLAIR.
+# The phantom's parts: half axes as shares of half the field of view (z, y, x), and grey values as in FLAIR.
 _PARTS = (
     ((0.92, 0.92, 0.88), 90.0),  # scalp
     ((0.86, 0.87, 0.82), 12.0),  # skull
@@ -126,8 +126,9 @@ def phantom(
     lesion_mm: float = 0.0,
     noise: float = 1.5,
 ) -> Scan:
-    """Build a head of ellipsoids: scalp, skull, fluid, grey and white matter, ventricles; grey values as in
-    FLAIR.
+    """Build a head of ellipsoids: scalp, skull, fluid, grey and white matter, ventricles.
+
+    Grey values are as in FLAIR.
 
     Parameters
     ----------
@@ -171,9 +172,9 @@ def phantom_lesion(
     geometry = _phantom_geometry(shape, field_mm)
     half = np.array(shape) / 2
     centre = (np.array(_LESION_AT) + 1) * half - 0.5
-    index = np.stack(np.indices(shape), axis=-1)
+    index = np.moveaxis(np.indices(shape), 0, -1)
     apart = np.linalg.norm((index - centre) * geometry.spacing, axis=-1)
-    return (apart < lesion_mm).view(np.uint8)
+    return np.asarray(apart < lesion_mm).view(np.uint8)
 
 
 def _phantom_geometry(shape: tuple[int, int, int], field_mm: float) -> Geometry:
