@@ -22,6 +22,7 @@ class Oven(BaseModel, frozen=True, extra="forbid"):
     mode: Literal["fan", "grill"] = "fan"
     door_open: bool = False
     recipe: Path | None = None
+    trays: tuple[int, ...] = ()
 
 
 def parsed(*words, **options):
@@ -40,6 +41,11 @@ def test_every_kind_of_field_is_read():
     )
     assert read == Oven(degrees=220.5, minutes=7, mode="grill", door_open=True, recipe=Path("a/b.txt"))
     assert not parsed("--no-door-open").door_open
+
+
+def test_a_tuple_takes_any_number_of_words():
+    assert parsed("--trays", "1", "3", "2").trays == (1, 3, 2)
+    assert parsed().trays == ()
 
 
 def test_the_flag_is_named_when_a_value_is_out_of_bounds():

@@ -32,7 +32,8 @@ def add_flags(
     parser
         Gets the flags.
     settings
-        Fields may be bool, int, float, str, Path or a Literal of strings, each of them optional too.
+        Fields may be bool, int, float, str, Path, a Literal of strings or a tuple of any number of these,
+        each of them optional too.
     leave_out
         Fields that get no flag.
 
@@ -78,12 +79,10 @@ def _title(settings: type[BaseModel]) -> str:
 
 def _help(field: FieldInfo) -> str:
     text = (field.description or "").rstrip(".").replace("%", "%%")
-    if field.default in (PydanticUndefined, None):
+    if field.default in (PydanticUndefined, None, ()):
         return text
-    default = (
-        {True: "yes", False: "no"}.get(field.default) if isinstance(field.default, bool) else field.default
-    )
-    return f"{text} ({default})"
+    shown = {True: "yes", False: "no"} if isinstance(field.default, bool) else {}
+    return f"{text} ({shown.get(field.default, field.default)})"
 
 
 def _kind(name: str, annotation: Any) -> dict[str, Any]:
@@ -93,6 +92,8 @@ def _kind(name: str, annotation: Any) -> dict[str, Any]:
         return {"choices": choices}
     if NoneType in get_args(annotation) and len(choices) == 1:
         return _kind(name, choices[0])
+    if get_origin(annotation) is tuple and choices[1:] == [Ellipsis]:
+        return {"nargs": "+", **_kind(name, choices[0])}
     if annotation is bool:
         return {"action": argparse.BooleanOptionalAction}
     if annotation in (int, float, str, Path):
