@@ -8,6 +8,7 @@ work in *decades*, ``-log10(1 - score)``, in which these are 2, 3 and 4.
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Shaped, UInt16
@@ -22,7 +23,7 @@ MAX_DECADES = 5.0
 """Top of the slider's scale: no more than one normal voxel in 100,000 scores as high."""
 
 
-def to_decades(score: Float[np.ndarray, "..."] | float) -> Float[np.ndarray, "..."]:
+def to_decades(score: Float[np.ndarray, "..."] | np.floating[Any] | float) -> Float[np.ndarray, "..."]:
     """Turn calibrated scores into decades, ``-log10(1 - score)``, clipped to 0..5: 0.999 becomes 3.
 
     Parameters
@@ -150,7 +151,7 @@ class AnomalyMap:
     default_threshold: float
     default_min_volume_mm3: float
     false_findings: FalseFindings | None = None
-    raw: Float[np.ndarray, "z y x"] | None = None
+    raw: Float[np.ndarray, "_ _ _"] | None = None
     _sha256: list[str] = field(default_factory=list, init=False, repr=False)
     _snapped: list[tuple["Supervoxels", Float64[np.ndarray, " ids"]]] = field(
         default_factory=list, init=False, repr=False
@@ -188,7 +189,7 @@ class AnomalyMap:
 
 
 def _mean_decades(
-    score: Float32[np.ndarray, "z y x"], ids: UInt16[np.ndarray, "z y x"]
+    score: Float32[np.ndarray, "z y x"], ids: UInt16[np.ndarray, "_ _ _"]
 ) -> Float64[np.ndarray, " ids"]:
     if ids.shape != score.shape:
         raise GridMismatch(
@@ -221,8 +222,8 @@ class Supervoxels:
         If an array does not have the shape of the geometry.
     """
 
-    ids: UInt16[np.ndarray, "z y x"]
-    image: Float32[np.ndarray, "z y x"]
+    ids: UInt16[np.ndarray, "_ _ _"]
+    image: Float32[np.ndarray, "_ _ _"]
     geometry: Geometry
 
     def __post_init__(self) -> None:

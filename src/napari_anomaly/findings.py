@@ -197,7 +197,7 @@ def _above(
     return snapped
 
 
-def _apply(edits: Edits, chosen: Bool[np.ndarray, "z y x"]) -> None:
+def _apply(edits: Edits, chosen: Bool[np.ndarray, "_ _ _"]) -> None:
     if edits.strokes.shape != chosen.shape:
         raise GridMismatch(
             f"The corrections have shape {edits.strokes.shape} and the map {chosen.shape}; they must agree."
