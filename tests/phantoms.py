@@ -68,11 +68,18 @@ def a_case(scan: Scan) -> tuple[AnomalyMap, Supervoxels, Findings]:
     return anomaly_map, blocks(scan.geometry.shape, 2, scan.geometry), find(anomaly_map, 0.9)
 
 
-def save_nifti(path: Path, array, affine, **fields) -> Path:
-    """Write a NIfTI file with nibabel, in mm, and set fields of its header."""
+def save_nifti(path: Path, array, affine) -> Path:
+    """Write a NIfTI file with nibabel, in mm."""
     image = nib.Nifti1Image(array, affine)
     image.header.set_xyzt_units("mm")
-    for name, value in fields.items():
-        image.header[name] = value
     image.to_filename(path)
+    return path
+
+
+def patch(path: Path, place: int, values, dtype: str) -> Path:
+    """Overwrite bytes of an uncompressed file; places in a NIfTI-1 header stand in its standard."""
+    raw = bytearray(path.read_bytes())
+    new = np.atleast_1d(np.array(values, dtype)).tobytes()
+    raw[place : place + len(new)] = new
+    path.write_bytes(raw)
     return path

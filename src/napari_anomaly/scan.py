@@ -186,7 +186,8 @@ class Scan:
         else:
             matrix = checked_affine(affine)
             order, flips = reorder(matrix)
-        source = Source(None, "array", shape, matrix, order, flips)
+        details = {} if affine is not None else {"axes": "zyx"}
+        source = Source(None, "array", shape, matrix, order, flips, details)
         return cls(source.to_array(array), source.geometry(unit), source, name)
 
     @property

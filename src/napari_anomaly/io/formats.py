@@ -32,6 +32,7 @@ _SUFFIXES: dict[str, Format] = {
 }
 _WRITABLE = (".nii.gz", ".nii", ".ome.tiff", ".ome.tif", ".tiff", ".tif")
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_HEADER_SIZES = {348, 540}  # how every NIfTI-1 and NIfTI-2 header begins
 _DTYPES = {"mask": np.uint8, "map": np.float32, "image": np.float32}
 
 
@@ -71,7 +72,9 @@ def format_of(path: str | Path) -> Format:
             start = file.read(4)
     if start in _TIFF_MAGIC:
         return "tiff"
-    if start[:2] == b"\x1f\x8b" or _SUFFIXES.get(_suffix(path.name)) == "nifti":
+    sizes = {int.from_bytes(start, "little"), int.from_bytes(start, "big")}
+    named = _SUFFIXES.get(_suffix(path.name)) == "nifti"
+    if start[:2] == b"\x1f\x8b" or sizes & _HEADER_SIZES or (named and start):
         return "nifti"
     found = "is empty" if not start else "holds neither a NIfTI header nor a TIFF one"
     raise UnreadableScan(

@@ -5,6 +5,7 @@ nibabel decodes the header, isal the compressed bytes.
 Source: the NIfTI-1 and NIfTI-2 data format standards, https://nifti.nimh.nih.gov.
 """
 
+import math
 from dataclasses import dataclass
 from gzip import BadGzipFile
 from pathlib import Path
@@ -50,7 +51,7 @@ class _Header:
 
     @property
     def volumes(self) -> int:
-        return int(np.prod(self.shape[3:], dtype=np.int64))
+        return math.prod(self.shape[3:])
 
     @property
     def grid(self) -> tuple[int, int, int]:
@@ -179,10 +180,13 @@ def _right_angled(affine: Float64[np.ndarray, "4 4"]) -> bool:
     return bool(np.allclose(directions.T @ directions, np.eye(3), atol=1e-5))
 
 
-def _stream(path: Path) -> BinaryIO:
+def _packed(path: Path) -> bool:
     with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    return cast(BinaryIO, _igzip.open(path, "rb")) if packed else path.open("rb")
+        return file.read(2) == b"\x1f\x8b"
+
+
+def _stream(path: Path) -> BinaryIO:
+    return cast(BinaryIO, _igzip.open(path, "rb")) if _packed(path) else path.open("rb")
 
 
 def _header(path: Path) -> _Header:
@@ -202,9 +206,16 @@ def _header(path: Path) -> _Header:
             f"{path.name} has the shape {shape}; a scan needs three positive lengths. "
             "Open the whole stack, not one image of it."
         )
-    offset = int(fields["vox_offset"]) if paired else max(int(fields["vox_offset"]), fields.sizeof_hdr + 4)
+    offset = _offset(path, fields, 0 if paired else fields.sizeof_hdr + 4)
     files = (head, image) if paired else (head,)
     return _Header(fields, files, image, shape, _dtype(path, fields), offset)
+
+
+def _offset(path: Path, fields: Any, least: int) -> int:
+    offset = float(fields["vox_offset"])
+    if not np.isfinite(offset) or offset < 0:
+        raise _damaged(path, f"its voxels are said to begin at byte {offset}")
+    return max(int(offset), least)
 
 
 def _pair(path: Path, *, paired: bool = False) -> tuple[Path, Path]:
@@ -230,14 +241,15 @@ def _pair(path: Path, *, paired: bool = False) -> tuple[Path, Path]:
 
 def _fields(path: Path, start: bytes) -> Any:
     """Decode a header of either version and either byte order."""
-    sizes = {int.from_bytes(start[:4], "little"), int.from_bytes(start[:4], "big")}
-    kind = {348: _Nifti1, 540: _Nifti2}.get(next(iter(sizes & {348, 540}), 0))
+    order = "<" if int.from_bytes(start[:4], "little") in (348, 540) else ">"
+    size = int.from_bytes(start[:4], "little" if order == "<" else "big")
+    kind = {348: _Nifti1, 540: _Nifti2}.get(size)
     if kind is None or len(start) < kind.sizeof_hdr:
         raise UnreadableScan(
             f"{path.name} does not begin with a NIfTI header ({len(start)} bytes read). "
             "Copy it again or convert it from its original."
         )
-    fields = kind(start[: kind.sizeof_hdr], check=False)
+    fields = kind(start[: kind.sizeof_hdr], order, check=False)
     if fields["magic"].item()[:2] not in (b"n+", b"ni"):
         raise UnreadableScan(
             f"{path.name} is an ANALYZE 7.5 file, which does not say where left and right are. "
@@ -251,8 +263,10 @@ def _fields(path: Path, start: bytes) -> Any:
 def _dtype(path: Path, fields: Any) -> np.dtype[Any]:
     try:
         dtype: np.dtype[Any] = fields.get_data_dtype()
-    except HeaderDataError as error:
-        raise _damaged(path, f"its header claims a type of voxel that does not exist ({error})") from error
+    except (HeaderDataError, KeyError) as error:
+        raise _damaged(path, f"its header claims a type of voxel that does not exist: {error}") from error
+    if dtype.kind == "V" and dtype.names is None:
+        raise _damaged(path, f"its header claims a type of voxel that does not exist: {dtype}")
     if dtype.kind not in "iuf":
         found = (
             "colours (RGB)" if dtype.kind == "V" else "complex numbers" if dtype.kind == "c" else str(dtype)
@@ -279,13 +293,12 @@ def _choice(path: Path, count: int, volume: int | None) -> int:
 
 def _voxels(header: _Header, volume: int) -> Num[np.ndarray, "i j k"]:
     """Read the numbers of one volume as they stand in the file."""
-    size = int(np.prod(header.grid, dtype=np.int64)) * header.dtype.itemsize
+    size = math.prod(header.grid) * header.dtype.itemsize
     start = header.offset + volume * size
     on_disk = header.image.stat().st_size
-    if start + size > on_disk * _MOST_DEFLATE:
-        raise _damaged(
-            header.image, f"its header claims {size} bytes of voxels and the whole file has {on_disk}"
-        )
+    # Before memory is taken: a damaged header may claim any size.
+    if start + size > on_disk * (_MOST_DEFLATE if _packed(header.image) else 1):
+        raise _damaged(header.image, f"voxels need {start + size} bytes and the file has {on_disk}")
     bytes_read = np.empty(size, dtype=np.uint8)
     try:
         with _stream(header.image) as file:
