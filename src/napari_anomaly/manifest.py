@@ -93,7 +93,7 @@ class Manifest(BaseModel):
             },
             device=detection.device,
             engine=detection.engine,
-            notes=(*scan.notes, *detection.notes),
+            notes=tuple(dict.fromkeys((*scan.notes, *detection.notes))),
             seconds=detection.seconds,
             versions=versions(),
         )

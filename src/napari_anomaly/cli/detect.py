@@ -98,6 +98,6 @@ def _summary(scan: Scan, detection: Detection, findings: Findings) -> str:
     lines = [
         f"{scan.name}: {len(findings)} findings, {volume:.1f} ml; more unusual than "
         f"{100 * detection.map.scan_score:.0f} of 100 normal scans",
-        *(f"  {note}" for note in (*scan.notes, *detection.notes)),
+        *(f"  {note}" for note in dict.fromkeys((*scan.notes, *detection.notes))),
     ]
     return "\n".join(lines)
