@@ -199,7 +199,9 @@ def checked_affine(affine: Num[np.ndarray, "..."]) -> Float64[np.ndarray, "4 4"]
             "The affine holds numbers that are not finite, so the scan has no place in space. "
             "Convert the scan again from its original, or set its orientation."
         )
-    lengths = np.linalg.norm(matrix[:3, :3], axis=0)
+    # The largest number first: squares of huge or tiny lengths leave the range of floating-point numbers.
+    largest = np.abs(matrix[:3, :3]).max() or 1.0
+    lengths = np.linalg.norm(matrix[:3, :3] / largest, axis=0) * largest
     if not np.all(lengths > 0) or abs(np.linalg.det(matrix[:3, :3] / lengths)) < 1e-6:
         raise BadGeometry(
             f"The affine is singular (voxel sizes {lengths.round(6).tolist()}): a voxel has no volume. "

@@ -329,9 +329,10 @@ def _scaled(array: Num[np.ndarray, "i j k"], fields: Any) -> Num[np.ndarray, "i 
     if not np.isfinite(slope) or slope == 0 or (slope, inter) == (1.0, 0.0):
         return array
     wide = np.float32 if array.dtype.itemsize <= 2 else np.float64
-    scaled = np.multiply(array, slope, dtype=wide)
-    np.add(scaled, inter if np.isfinite(inter) else 0.0, out=scaled)
-    result: Num[np.ndarray, "i j k"] = scaled.astype(np.float32, copy=False)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is reported with what is not finite
+        scaled = np.multiply(array, slope, dtype=wide)
+        np.add(scaled, inter if np.isfinite(inter) else 0.0, out=scaled)
+        result: Num[np.ndarray, "i j k"] = scaled.astype(np.float32, copy=False)
     return result
 
 
@@ -341,7 +342,8 @@ def _place(fields: Any, name: str) -> tuple[Float64[np.ndarray, "4 4"], Unit, tu
     code = int(fields["xyzt_units"]) & 7
     if code in _UNIT_IN_MM:
         scale = np.diag([_UNIT_IN_MM[code]] * 3 + [1.0])
-        return checked_affine(scale @ affine), "mm", notes
+        with np.errstate(over="ignore", invalid="ignore"):
+            return checked_affine(scale @ affine), "mm", notes
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     oriented = int(fields["sform_code"]) > 0 or int(fields["qform_code"]) > 0
     # What programs write that know of no spacing: an identity matrix, or all ones.

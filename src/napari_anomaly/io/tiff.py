@@ -8,9 +8,7 @@ Source: the OME-TIFF specification, https://docs.openmicroscopy.org/ome-model, a
 """
 
 import math
-import struct
 import tempfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +19,7 @@ import numpy as np
 import tifffile
 from jaxtyping import Num, Shaped
 
-from napari_anomaly.errors import UnreadableScan
+from napari_anomaly.errors import AnomalyError, UnreadableScan
 from napari_anomaly.geometry import Geometry, Unit
 from napari_anomaly.io.formats import name_of
 from napari_anomaly.io.voxels import finite, native
@@ -151,10 +149,12 @@ def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
     try:
         with tifffile.TiffFile(path) as tif:
             yield tif
-    # Whatever a damaged file makes of tifffile's many decoders; mistakes of our own come as other types.
-    except (ValueError, LookupError, RuntimeError, struct.error, zlib.error) as error:
+    except (AnomalyError, OSError, MemoryError):
+        raise
+    # A damaged file makes tifffile fail in every way there is: TypeError, AssertionError, ParseError, ...
+    except Exception as error:
         raise UnreadableScan(
-            f"{path.name} is damaged, or a TIFF of a rare kind: {error}. "
+            f"{path.name} is damaged, or a TIFF of a rare kind: {str(error) or type(error).__name__}. "
             "Copy it again, or save it anew as an uncompressed stack."
         ) from error
 

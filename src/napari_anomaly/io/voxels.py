@@ -53,7 +53,7 @@ def finite(array: Num[np.ndarray, "a b c"], name: str) -> tuple[Num[np.ndarray, 
     good = array[np.isfinite(array)]
     low, high = good.min(), good.max()
     note = (
-        f"{bad} of {array.size} voxels are not a finite number (NaN or infinite): shown as {low:g}, "
-        f"the smallest value in the scan (infinite ones as {high:g}, the largest)."
+        f"{bad} of {array.size} voxels are not a finite number (NaN or infinite): "
+        f"shown as {low:g}, the smallest value in the scan (infinite ones as {high:g}, the largest)."
     )
     return np.nan_to_num(array, nan=low, posinf=high, neginf=low), (note,)
