@@ -1,1 +1,1 @@
-"""Find what is unusual in a 3D scan."""
+"""The pretask: paint synthetic anomalies on normal scans, so that a network can learn to find them."""

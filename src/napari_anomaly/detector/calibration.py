@@ -1,0 +1,117 @@
+"""What a score means: shares of normal voxels and of normal scans, learned from held-out normals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Float32
+from pydantic import BaseModel, ConfigDict
+
+from napari_anomaly.anomaly import FalseFindings
+
+DECADES = tuple(np.round(np.concatenate((np.arange(0, 2, 0.25), np.arange(2, 6.01, 0.125))), 3).tolist())
+"""Places, -log10(1 - share), at which the distribution of normal voxels is kept."""
+
+TOP = 6.9
+"""Highest score in decades that float32 can still tell from 1."""
+
+
+class Calibration(BaseModel):
+    """Distribution of raw scores on held-out normal scans."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    raw: tuple[float, ...]
+    """Raw score below which a share of the normal voxels lies, rising."""
+    decades: tuple[float, ...]
+    """That share, as -log10(1 - share), rising."""
+    scan_raw: tuple[float, ...]
+    """Raw scan scores of the normal scans, rising."""
+    default_threshold: float
+    default_min_volume_mm3: float
+    false_findings: FalseFindings | None = None
+    normals: int = 0
+    """Number of normal scans behind the figures."""
+
+
+def fit_calibration(samples: Sequence[Float32[np.ndarray, " voxels"]]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Raw scores at fixed shares of the voxels of normal scans; every scan counts the same.
+
+    Parameters
+    ----------
+    samples : sequence of ndarray
+        Raw scores of the voxels that were looked at, one array a scan.
+
+    Returns
+    -------
+    raw, decades : tuple of float
+        Knots of the curve, both rising; the curve ends where less than five voxels support it.
+    """
+    pooled = np.sort(np.concatenate(samples))
+    most = np.log10(len(pooled) / 5)
+    decades = [d for d in DECADES if d <= most]
+    raw = np.quantile(pooled, [1 - 10.0**-d for d in decades], method="linear")
+    rising = np.maximum.accumulate(raw + np.arange(len(raw)) * 1e-6)
+    return tuple(float(v) for v in rising), tuple(decades)
+
+
+def calibrate(raw: Float[np.ndarray, "..."], calibration: Calibration) -> Float32[np.ndarray, "..."]:
+    """Turn raw scores into calibrated scores: the share of normal voxels that score lower.
+
+    Parameters
+    ----------
+    raw : ndarray
+        Raw scores (logits).
+    calibration : Calibration
+        From held-out normals.
+
+    Notes
+    -----
+    Beyond the highest score that enough normal voxels reached, the scale goes on, ever slower, so that higher raw
+    scores still rank higher.
+    """
+    knots, decades = np.asarray(calibration.raw), np.asarray(calibration.decades)
+    within = np.interp(raw, knots, decades)
+    beyond = np.maximum(raw - knots[-1], 0)
+    room = TOP - decades[-1]
+    spread = max(1.0, (knots[-1] - knots[0]) / 4)
+    total = within + room * (1 - np.exp(-beyond / spread))
+    return (1 - 10.0 ** -total).astype(np.float32)
+
+
+def scan_raw_score(raw: Float[np.ndarray, " voxels"], share: float = 5e-4) -> float:
+    """Raw scan score: mean of the highest voxels, a fixed share of all that were looked at.
+
+    Parameters
+    ----------
+    raw : ndarray
+        Raw scores of the voxels that were looked at.
+    share : float, default 5e-4
+        Share of voxels; .05 % of a brain is 0.7 ml.
+    """
+    count = max(1, int(len(raw) * share))
+    return float(np.partition(raw, -count)[-count:].mean()) if len(raw) else -np.inf
+
+
+def calibrate_scan(raw: float, calibration: Calibration) -> float:
+    """Share of normal scans that are less unusual, 0 to 1.
+
+    Parameters
+    ----------
+    raw : float
+        Raw scan score.
+    calibration : Calibration
+        From held-out normals.
+
+    Notes
+    -----
+    A logistic curve through the median and the quartiles of the normal scans: a few dozen scans say nothing
+    of the far tail, and a step function would tie every patient with every other.
+    """
+    normals = np.asarray(calibration.scan_raw)
+    if not len(normals):
+        return 0.5
+    low, middle, high = np.quantile(normals, [0.25, 0.5, 0.75])
+    width = max((high - low) / 2.197, 1e-3)
+    return float(1 / (1 + np.exp(-np.clip((raw - middle) / width, -40, 40))))

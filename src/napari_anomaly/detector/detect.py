@@ -1,0 +1,237 @@
+"""Detection: scan in, calibrated anomaly map, supervoxels and scan score out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+from napari_anomaly.anomaly import AnomalyMap, Supervoxels
+from napari_anomaly.detector.calibration import calibrate, calibrate_scan, scan_raw_score
+from napari_anomaly.detector.checkpoint import Detector
+from napari_anomaly.detector.device import choose
+from napari_anomaly.detector.settings import DetectSettings, Networks
+from napari_anomaly.errors import DetectorError
+from napari_anomaly.progress import Progress
+from napari_anomaly.proxy import superpixel_image, supervoxels
+from napari_anomaly.scan import Scan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+
+    from napari_anomaly.detector.tiling import RawScores
+    from napari_anomaly.networks.joint import JointNetwork
+    from napari_anomaly.preprocess import Prepared
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detection:
+    """Everything a detection found, and how."""
+
+    map: AnomalyMap
+    supervoxels: Supervoxels
+    seconds: Mapping[str, float]
+    """Time of every stage."""
+    device: str
+    engine: str
+    notes: tuple[str, ...]
+    """What the reader should know, in whole sentences."""
+    settings: DetectSettings
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+
+
+def detect(
+    scan: Scan, detector: Detector, settings: DetectSettings = DetectSettings()
+) -> Generator[Progress, None, Detection]:
+    """Detect anomalies.
+
+    Parameters
+    ----------
+    scan : Scan
+        Any size and spacing.
+    detector : Detector
+        From `checkpoint.load`.
+    settings : DetectSettings, optional
+        Device, networks, supervoxels.
+
+    Yields
+    ------
+    Progress
+        Once a tile of slices; closing the generator cancels.
+
+    Returns
+    -------
+    Detection
+        On the scan's own grid.
+
+    Raises
+    ------
+    WrongModality
+        If the scan is not what the detector has learned.
+    DetectorError
+        If the device that was asked for is not there.
+    """
+    import torch
+
+    from napari_anomaly.preprocess import prepare
+
+    chosen = choose(settings.device)
+    clock, notes = _Clock(), list(scan.notes)
+    if scan.geometry.unit == "voxel":
+        notes.append("The file gives no spacing: a voxel was taken for a millimetre, so sizes may mislead.")
+    yield Progress(0, 100, "Preparing the scan")
+    with clock.stage("prepare"):
+        extraction = detector.extraction
+        prepared = prepare(scan, extraction, device=torch.device("cpu"))
+    yield Progress(10, 100, "Finding supervoxels")
+    mask = (prepared.to_scan(prepared.mask.float()) > 0.5).numpy()
+    with clock.stage("supervoxels"):
+        ids = supervoxels(scan.voxels, mask, spacing=scan.geometry.spacing, size_mm3=settings.supervoxel_mm3)
+        proxy = superpixel_image(scan.voxels, ids)
+    networks = settings.networks or detector.card.best
+    raw, device = yield from _run(detector, prepared, settings, chosen.name, clock=clock, notes=notes)
+    yield Progress(95, 100, "Calibrating")
+    with clock.stage("calibrate"):
+        anomaly_map = _calibrated(scan, detector, prepared, networks, smoothed(raw, networks, detector), mask)
+    return Detection(
+        map=anomaly_map,
+        supervoxels=Supervoxels(ids, proxy, scan.geometry),
+        seconds=clock.seconds,
+        device=device,
+        engine="torch",
+        notes=tuple(dict.fromkeys(notes)),
+        settings=settings,
+    )
+
+
+def smoothed(raw: RawScores, networks: Networks, detector: Detector) -> np.ndarray:
+    """Raw scores of the chosen networks, smoothed as the detector was calibrated, float32 (z, y, x)."""
+    return smooth(getattr(raw, networks).cpu().numpy(), detector.card.smoothing_mm)
+
+
+def smooth(raw: np.ndarray, sigma_mm: float) -> np.ndarray:
+    """Gaussian smoothing on the canonical grid of 1 mm; specks lose more than lesions."""
+    return ndimage.gaussian_filter(raw, sigma_mm, truncate=3.0) if sigma_mm > 0 else raw
+
+
+def _run(
+    detector: Detector,
+    prepared: Prepared,
+    settings: DetectSettings,
+    device: str,
+    *,
+    clock: _Clock,
+    notes: list[str],
+) -> Generator[Progress, None, tuple[RawScores, str]]:
+    import torch
+
+    for name, tile, half in _attempts(device, settings.tile):
+        try:
+            network = _on(detector, name, half=half)
+            raw = yield from _passes(network, prepared, settings, torch.device(name), tile=tile, clock=clock)
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            notes.append("The GPU's memory was short: the detection went on with less of it, or on the CPU.")
+        else:
+            return raw, name
+    raise DetectorError("There was not enough memory for this scan. Close other programs, or use a smaller scan.")
+
+
+def _attempts(device: str, tile: int) -> list[tuple[str, int, bool]]:
+    if device == "cpu":
+        return [("cpu", tile, False)]
+    return [(device, tile, False), (device, max(1, tile // 4), False), (device, 1, True), ("cpu", tile, False)]
+
+
+def _on(detector: Detector, device: str, *, half: bool) -> JointNetwork:
+    import torch
+
+    network: JointNetwork = detector.network  # type: ignore[assignment]
+    network.plane.to(memory_format=torch.channels_last)
+    network.fusion.to(memory_format=torch.channels_last)
+    network.volume.to(memory_format=torch.channels_last_3d)
+    if device == "cpu":
+        return network
+    moved = deepcopy(network).to(device)
+    return moved.half() if half else moved
+
+
+def _passes(
+    network: JointNetwork,
+    prepared: Prepared,
+    settings: DetectSettings,
+    device: torch.device,
+    *,
+    tile: int,
+    clock: _Clock,
+) -> Generator[Progress, None, RawScores]:
+    from napari_anomaly.detector.tiling import RawScores, score
+
+    image, mask = prepared.image.to(device), prepared.mask.to(device)
+    passes = 2 if settings.mirror else 1
+    results = []
+    for index in range(passes):
+        turned = (image, mask) if index == 0 else (image.flip(-1), mask.flip(-1))
+        steps = score(network, *turned, tile=tile, slice_step=prepared.slice_step)
+        while True:
+            with clock.stage("networks"):
+                try:
+                    progress = next(steps)
+                except StopIteration as finished:
+                    results.append(finished.value)
+                    break
+            share = (index + progress.fraction) / passes
+            yield Progress(20 + round(75 * share), 100, progress.text)
+    if len(results) == 1:
+        return results[0]
+    first, second = results
+    pairs = [(getattr(first, name) + getattr(second, name).flip(-1)) / 2 for name in ("joint", "plane", "volume")]
+    return RawScores(*pairs, scan=(first.scan + second.scan) / 2)
+
+
+def _calibrated(
+    scan: Scan,
+    detector: Detector,
+    prepared: Prepared,
+    networks: Networks,
+    raw: np.ndarray,
+    mask: np.ndarray,
+) -> AnomalyMap:
+    import torch
+
+    calibration = detector.card.calibrations[networks]
+    inside = raw[prepared.mask.numpy()]
+    on_scan = prepared.to_scan(torch.from_numpy(raw)).numpy()
+    score = np.zeros(on_scan.shape, np.float32)
+    score[mask] = calibrate(on_scan[mask], calibration)
+    return AnomalyMap(
+        score=score,
+        geometry=scan.geometry,
+        scan_score=calibrate_scan(scan_raw_score(inside), calibration),
+        detector=f"{detector.name} {detector.version}",
+        detector_sha256=detector.sha256,
+        default_threshold=calibration.default_threshold,
+        default_min_volume_mm3=calibration.default_min_volume_mm3,
+        false_findings=calibration.false_findings,
+        raw=on_scan.astype(np.float32),
+    )

@@ -1,0 +1,125 @@
+"""Runs the networks over a prepared scan, slice batch by slice batch."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from napari_anomaly.networks.joint import JointNetwork, context_at
+from napari_anomaly.networks.volume import VolumeFeatures
+from napari_anomaly.preprocess import plane_inputs, volume_inputs
+from napari_anomaly.progress import Progress
+
+LIMIT = 12.0
+"""Raw scores beyond this are saturated."""
+
+
+class RawScores(NamedTuple):
+    """Raw scores (logits) of all voxels of a prepared scan, one tensor for each way to use the networks."""
+
+    joint: Tensor
+    plane: Tensor
+    volume: Tensor
+    scan: float
+    """Logit of the scan head."""
+
+    @property
+    def mean(self) -> Tensor:
+        """Average of the three."""
+        return (self.joint + self.plane + self.volume) / 3
+
+
+def score(
+    network: JointNetwork, image: Tensor, mask: Tensor, *, tile: int = 12, slice_step: int = 1
+) -> Generator[Progress, None, RawScores]:
+    """Score every voxel.
+
+    Parameters
+    ----------
+    network : JointNetwork
+        In evaluation mode, on the device of `image`.
+    image, mask : Tensor
+        Normalised scan and region, see `preprocess.Prepared`.
+    tile : int, default 12
+        Slices at once.
+    slice_step : int, default 1
+        Distance of the scored slices in mm; those between are interpolated.
+
+    Yields
+    ------
+    Progress
+        Once a tile.
+
+    Returns
+    -------
+    RawScores
+        Same shape as `image`.
+    """
+    kind = next(network.parameters()).dtype
+    with torch.inference_mode():
+        seen = network.volume(volume_inputs(image, mask).to(kind))
+        coarse = functional.interpolate(seen.logit, size=image.shape, mode="trilinear")[0, 0].float()
+        positions = _positions(mask, slice_step)
+        window = _window(mask)
+        planes = torch.full((2, len(positions), *image.shape[1:]), -LIMIT, device=image.device)
+    for start in range(0, len(positions), tile):
+        yield Progress(start, len(positions), "Looking at slices")
+        with torch.inference_mode():
+            chosen = positions[start : start + tile]
+            joint, plane = _tile(network, seen, image, mask, chosen, window)
+            planes[0, start : start + tile, window[0], window[1]] = joint
+            planes[1, start : start + tile, window[0], window[1]] = plane
+    with torch.inference_mode():
+        joint, plane = (_spread(values, positions, image.shape[0]).clamp(-LIMIT, LIMIT) for values in planes)
+        return RawScores(joint, plane, coarse.clamp(-LIMIT, LIMIT), float(network.scan_logit(seen)[0]))
+
+
+def _tile(
+    network: JointNetwork,
+    seen: VolumeFeatures,
+    image: Tensor,
+    mask: Tensor,
+    positions: Tensor,
+    window: tuple[slice, slice],
+) -> tuple[Tensor, Tensor]:
+    kind = next(network.parameters()).dtype
+    slices = plane_inputs(image, mask, positions)[:, :, window[0], window[1]]
+    logit, features, _ = network.plane(slices.to(kind).contiguous(memory_format=torch.channels_last))
+    where = (2 * positions + 1) / image.shape[0] - 1
+    half = torch.Size((image.shape[1] // 2, image.shape[2] // 2))
+    context = context_at(seen, where, torch.zeros_like(positions), half)
+    halved = [slice(part.start // 2, part.stop // 2) for part in window]
+    joint = network.fuse(logit, features, context[:, :, halved[0], halved[1]].to(kind))
+    return joint[:, 0].float(), logit[:, 0].float()
+
+
+def _positions(mask: Tensor, step: int) -> Tensor:
+    present = torch.nonzero(mask.any(2).any(1)).flatten()
+    chosen = present[step // 2 :: step]
+    return chosen if len(chosen) else torch.tensor([mask.shape[0] // 2], device=mask.device)
+
+
+def _window(mask: Tensor) -> tuple[slice, slice]:
+    # symmetric about the middle, so that the mirrored channel stays mirrored
+    parts = []
+    for axis, other in ((1, 2), (2, 1)):
+        present = torch.nonzero(mask.any(0).any(other - 1)).flatten()
+        side = mask.shape[axis]
+        reach = max(side // 2 - int(present[0]), int(present[-1]) + 1 - side // 2) if len(present) else side // 2
+        half = min(side // 2, -(-(reach + 2) // 16) * 16)
+        parts.append(slice(side // 2 - half, side // 2 + half))
+    return parts[0], parts[1]
+
+
+def _spread(planes: Tensor, positions: Tensor, depth: int) -> Tensor:
+    if len(positions) == 1:
+        return planes.expand(depth, -1, -1)
+    every = torch.arange(depth, device=planes.device)
+    above = torch.searchsorted(positions.contiguous(), every).clamp(1, len(positions) - 1)
+    below = above - 1
+    share = ((every - positions[below]) / (positions[above] - positions[below]).float()).clamp(0, 1)
+    return torch.lerp(planes[below], planes[above], share[:, None, None])

@@ -1,0 +1,171 @@
+"""One training step's data: normals out of a pool, painted, cut into slices and a volume."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from napari_anomaly.preprocess import normalise, plane_inputs, volume_inputs
+from napari_anomaly.pretask.task import Difficulty, Painted, paint, sample
+from napari_anomaly.training.contrast import BRIGHT
+from napari_anomaly.training.normals import Normal, Subject, make_normal
+
+ANOMALOUS = 0.85
+"""Share of scans in a batch that carry anomalies."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Input and truth of one step."""
+
+    slices: Tensor
+    volume: Tensor
+    where: Tensor
+    scan_of: Tensor
+    slice_truth: Tensor
+    volume_truth: Tensor
+    scan_truth: Tensor
+    inside: Tensor
+    """Cells of 16 mm that lie in the brain, bool, shape (slice, cell)."""
+
+
+class Pool:
+    """Synthesised normals, renewed one at a time, oldest first.
+
+    Parameters
+    ----------
+    subjects : sequence of Subject
+        People to synthesise from.
+    size : int
+        Normals kept.
+    rng : numpy.random.Generator
+        Source of randomness.
+    device : torch.device
+        Where they are made and kept.
+    """
+
+    def __init__(
+        self, subjects: Sequence[Subject], *, size: int, rng: np.random.Generator, device: torch.device
+    ) -> None:
+        self._subjects = subjects
+        self._weights = subject_weights(subjects)
+        self._rng = rng
+        self._device = device
+        self._size = size
+        self._normals: deque[Normal] = deque(maxlen=size)
+
+    @property
+    def missing(self) -> int:
+        """Normals still to be made before the pool is full."""
+        return self._size - len(self._normals)
+
+    def renew(self) -> None:
+        """Make one new normal in place of the oldest."""
+        chosen = int(self._rng.choice(len(self._subjects), p=self._weights))
+        self._normals.append(make_normal(self._subjects[chosen], self._rng, self._device))
+
+    def draw(self) -> Normal:
+        """Return a normal at random, mirrored half of the time."""
+        normal = self._normals[int(self._rng.integers(len(self._normals)))]
+        if self._rng.random() < 0.5:
+            return normal
+        return Normal(normal.image.flip(-1), normal.mask.flip(-1), normal.family)
+
+
+def subject_weights(subjects: Sequence[Subject]) -> np.ndarray:
+    """Chance of each subject: label maps 45 %, real T1 45 %, real FLAIR 10 %, of those that are there."""
+    share = {"labels": 0.45, "t1": 0.45, "flair": 0.1}
+    counts = {kind: sum(subject.kind == kind for subject in subjects) for kind in share}
+    weights = np.array([share[subject.kind] / counts[subject.kind] for subject in subjects])
+    return weights / weights.sum()
+
+
+def paint_normal(
+    normal: Normal, rng: np.random.Generator, *, difficulty: Difficulty, library: Tensor | None
+) -> Painted:
+    """Paint a normal with random anomalies; it always carries a visible one."""
+    centres = torch.nonzero(normal.mask)[:: 1 + int(normal.mask.sum()) // 20_000].cpu().numpy()
+    image = normal.image.float()
+    for _ in range(6):
+        anomalies = sample(
+            rng,
+            centres,
+            bright=BRIGHT[normal.family],
+            difficulty=difficulty,
+            templates=0 if library is None else len(library),
+        )
+        painted = paint(image, normal.mask, anomalies, library=library)
+        if painted.truth.any():
+            break
+    return painted
+
+
+def make_batch(
+    pool: Pool,
+    rng: np.random.Generator,
+    *,
+    scans: int,
+    slices: int,
+    difficulty: Difficulty,
+    library: Tensor | None,
+) -> Batch:
+    """Draw, paint and cut the scans of one step.
+
+    Parameters
+    ----------
+    pool : Pool
+        Normals.
+    rng : numpy.random.Generator
+        Source of randomness.
+    scans, slices : int
+        Scans, and slices of each.
+    difficulty : Difficulty
+        Stage of the curriculum.
+    library : Tensor or None
+        Real lesion shapes.
+    """
+    parts = []
+    for index in range(scans):
+        normal = pool.draw()
+        if rng.random() < ANOMALOUS:
+            painted = paint_normal(normal, rng, difficulty=difficulty, library=library)
+        else:
+            painted = Painted(normal.image.float(), torch.zeros_like(normal.mask))
+        image = normalise(painted.image, normal.mask)
+        positions = choose_slices(painted.truth, normal.mask, slices, rng)
+        parts.append(_cut(image, normal.mask, painted.truth, positions, index))
+    joined = [torch.cat(column) for column in zip(*parts, strict=True)]
+    joined[0] = joined[0].contiguous(memory_format=torch.channels_last)
+    joined[1] = joined[1].contiguous(memory_format=torch.channels_last_3d)
+    return Batch(*joined)
+
+
+def choose_slices(truth: Tensor, mask: Tensor, count: int, rng: np.random.Generator) -> Tensor:
+    """Slice indices: two thirds through anomalies (the larger the likelier), the rest anywhere in the brain."""
+    present = mask.any(2).any(1).nonzero().flatten().cpu().numpy()
+    area = truth.sum((1, 2)).float().sqrt().cpu().numpy()
+    wanted = count * 2 // 3 if area.sum() > 0 else 0
+    chosen = list(rng.choice(len(area), size=wanted, p=area / area.sum())) if wanted else []
+    chosen += list(rng.choice(present, size=count - wanted))
+    return torch.tensor(np.array(chosen), device=truth.device)
+
+
+def _cut(image: Tensor, mask: Tensor, truth: Tensor, positions: Tensor, index: int) -> tuple[Tensor, ...]:
+    coarse = functional.avg_pool3d(truth[None, None].float(), 2)
+    cells = functional.avg_pool2d(mask[positions][:, None].float(), 16).flatten(1) > 0.3
+    return (
+        plane_inputs(image, mask, positions),
+        volume_inputs(image, mask),
+        (2 * positions + 1) / image.shape[0] - 1,
+        torch.full_like(positions, index),
+        truth[positions][:, None].float(),
+        coarse,
+        truth.any().float()[None],
+        cells,
+    )

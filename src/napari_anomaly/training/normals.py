@@ -1,0 +1,333 @@
+"""Normal scans to learn from: real ones, and ones synthesised in any contrast from label maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import nibabel
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional
+
+from napari_anomaly.preprocess import middle_of, normalise, place, silhouette_fine
+from napari_anomaly.pretask.shapes import rotation
+from napari_anomaly.training.contrast import CLASSES, CSF, Family, brain_classes, draw_contrast, draw_family
+
+FIELD = (160, 192, 160)
+"""Field of view around the brain in mm: superior, posterior, left."""
+
+HEAD = (80, 96, 80)
+"""Field of view of the brain extraction in voxels of `HEAD_MM`."""
+
+HEAD_MM = 3.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Normal:
+    """A normal scan, ready to be painted on."""
+
+    image: Tensor
+    """Shape `FIELD`, float16, the brain's p5 to p95 span 0 to 1, 0 outside the brain."""
+    mask: Tensor
+    """The brain, bool, same shape."""
+    family: Family
+    """Kind of contrast."""
+
+    def with_image(self, image: Tensor) -> Normal:
+        """Return the same region with other intensities."""
+        return replace(self, image=image)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subject:
+    """A normal person: a label map, or a real scan with its brain mask, in 1 mm voxels around the brain."""
+
+    name: str
+    kind: Literal["labels", "t1", "flair"]
+    voxels: Tensor
+    """Label classes (uint8) or intensities (float16), shape `FIELD`."""
+    mask: Tensor
+    """The brain, bool, shape `FIELD`."""
+    head: Tensor | None = None
+    """Whole head (classes or intensities) in `HEAD_MM` voxels, shape `HEAD`, for the brain extraction."""
+    head_mask: Tensor | None = None
+    """Brain in the same grid, bool."""
+
+
+def load_volume(path: Path, *, spacing: float, labels: bool = False) -> np.ndarray:
+    """Read a NIfTI volume in (superior, posterior, left) order and isotropic voxels.
+
+    Parameters
+    ----------
+    path : Path
+        File.
+    spacing : float
+        Side of the voxels in mm.
+    labels : bool, default False
+        Nearest neighbour instead of linear interpolation.
+    """
+    image = nibabel.as_closest_canonical(nibabel.load(path))
+    sizes = image.header.get_zooms()[:3]
+    # (right, anterior, superior) becomes (superior, posterior, left)
+    voxels = np.asanyarray(image.dataobj).astype(np.float32).transpose(2, 1, 0)[:, ::-1, ::-1]
+    factors = [size / spacing for size in sizes[::-1]]
+    if not np.allclose(factors, 1, atol=0.01):
+        voxels = ndimage.zoom(voxels, factors, order=0 if labels else 1, grid_mode=True, mode="nearest")
+    return np.ascontiguousarray(voxels)
+
+
+def load_labels(path: Path) -> Subject:
+    """Label map with FreeSurfer numbers (SynthSeg's training maps) as a subject."""
+    raw = load_volume(path, spacing=1.0, labels=True).astype(np.int32)
+    table = np.zeros(max(CLASSES) + 1, np.uint8)
+    for number, index in CLASSES.items():
+        table[number] = index
+    classes = table[np.clip(raw, 0, max(CLASSES))]
+    brain = _brain_of(classes)
+    voxels = torch.from_numpy(classes)
+    mask = torch.from_numpy(brain)
+    middle = middle_of(mask)
+    thirds = tuple(int(m // HEAD_MM) for m in middle)
+    head = torch.from_numpy(np.ascontiguousarray(classes[1::3, 1::3, 1::3]))
+    head_mask = torch.from_numpy(np.ascontiguousarray(brain[1::3, 1::3, 1::3]))
+    return Subject(
+        name=path.name.split(".")[0],
+        kind="labels",
+        voxels=place(voxels, FIELD, middle),
+        mask=place(mask, FIELD, middle),
+        head=place(head, HEAD, thirds),  # type: ignore[arg-type]
+        head_mask=place(head_mask, HEAD, thirds),  # type: ignore[arg-type]
+    )
+
+
+def load_stripped(path: Path, *, kind: Literal["t1", "flair"] = "t1") -> Subject:
+    """Real skull-stripped scan: the brain is what is not 0."""
+    voxels = load_volume(path, spacing=1.0)
+    inside = ndimage.binary_fill_holes(ndimage.binary_closing(voxels > 1e-3 * voxels.max(), iterations=2))
+    return real_subject(path, kind, voxels, inside)
+
+
+def load_head(path: Path, labels: Path, *, kind: Literal["t1", "flair"] = "t1") -> Subject:
+    """Real whole head with a brain label map on the same grid."""
+    voxels = load_volume(path, spacing=1.0)
+    inside = load_volume(labels, spacing=1.0, labels=True) > 0
+    inside = ndimage.binary_closing(np.pad(inside, 4), iterations=4)[4:-4, 4:-4, 4:-4]
+    coarse = load_volume(path, spacing=HEAD_MM)
+    coarse_mask = load_volume(labels, spacing=HEAD_MM, labels=True) > 0
+    coarse_mask = ndimage.binary_closing(np.pad(coarse_mask, 2), iterations=2)[2:-2, 2:-2, 2:-2]
+    return real_subject(path, kind, voxels, inside, coarse, coarse_mask)
+
+
+def load_body(path: Path) -> Subject:
+    """Real scan of any region: its silhouette is what is looked at."""
+    voxels = load_volume(path, spacing=1.0)
+    inside = silhouette_fine(torch.from_numpy(voxels)).numpy()
+    return real_subject(path, "t1", voxels, inside)
+
+
+def real_subject(
+    path: Path,
+    kind: Literal["t1", "flair"],
+    voxels: np.ndarray,
+    inside: np.ndarray,
+    head: np.ndarray | None = None,
+    head_mask: np.ndarray | None = None,
+) -> Subject:
+    """Subject of a real scan: 1 mm voxels and brain, and the whole head in `HEAD_MM` voxels where known."""
+    mask = torch.from_numpy(inside)
+    middle = middle_of(mask)
+    image = normalise(torch.from_numpy(voxels), mask)
+    coarse = None if head is None else torch.from_numpy(head)
+    coarse_mask = None if head_mask is None else torch.from_numpy(head_mask)
+    coarse_middle = None if coarse_mask is None else middle_of(coarse_mask)
+    return Subject(
+        name=path.name.split(".")[0],
+        kind=kind,
+        voxels=place(image, FIELD, middle).half(),
+        mask=place(mask, FIELD, middle),
+        head=None if coarse is None or coarse_middle is None else place(coarse, HEAD, coarse_middle),
+        head_mask=None if coarse_mask is None or coarse_middle is None else place(coarse_mask, HEAD, coarse_middle),
+    )
+
+
+def _brain_of(classes: np.ndarray) -> np.ndarray:
+    tissue = np.isin(classes, brain_classes())
+    closed = ndimage.binary_closing(np.pad(tissue, 6), iterations=5)[6:-6, 6:-6, 6:-6]
+    return (tissue | (closed & (classes == CSF))) | ndimage.binary_fill_holes(tissue)
+
+
+def make_normal(subject: Subject, rng: np.random.Generator, device: torch.device) -> Normal:
+    """Synthesise one normal scan of a subject: deformed, in a random contrast, resolution, bias and noise.
+
+    Parameters
+    ----------
+    subject : Subject
+        Label map or real scan.
+    rng : numpy.random.Generator
+        Source of randomness.
+    device : torch.device
+        Where to compute.
+    """
+    grid = deformation(FIELD, rng, device)
+    voxels = subject.voxels.to(device)
+    mask = _warp(subject.mask.to(device).float(), grid, "nearest") > 0.5
+    mask = jitter_mask(mask, rng)
+    if subject.kind == "labels":
+        family = draw_family(rng)
+        classes = _warp(voxels.float(), grid, "nearest").long()
+        image = synthesise(classes, family, rng, device)
+    else:
+        image = _warp(voxels.float(), grid, "bilinear")
+        image, family = recolour(image, mask, subject.kind, rng, device)
+    image = acquire(image, rng, device)
+    return Normal(normalise(image, mask).half(), mask, family)
+
+
+def synthesise(classes: Tensor, family: Family, rng: np.random.Generator, device: torch.device) -> Tensor:
+    """Intensities of a label map in a random contrast of a family (after Billot et al. 2023, SynthSeg)."""
+    contrast = draw_contrast(family, rng)
+    mean = torch.from_numpy(contrast.mean).to(device)[classes]
+    spread = torch.from_numpy(contrast.spread).to(device)[classes]
+    generator = _generator(rng, device)
+    sides = tuple(classes.shape)
+    slow = torch.zeros(sides, device=device)
+    for knots, weight in ((int(rng.integers(5, 9)), 0.6), (int(rng.integers(14, 30)), 0.8)):
+        noise = torch.randn((1, 1, knots, knots, knots), generator=generator, device=device)
+        slow += weight * functional.interpolate(noise, size=sides, mode="trilinear")[0, 0]
+    fast = torch.randn(sides, generator=generator, device=device)
+    image = mean + spread * (slow + rng.uniform(0.2, 1.2) * fast)
+    if contrast.cap:
+        # normal caps and rims: tissue next to the ventricles is a little brighter on FLAIR
+        near = functional.avg_pool3d((classes == 3).float()[None, None], 7, stride=1, padding=3)[0, 0]
+        image = image + contrast.cap * near * (classes == 1)
+    return image
+
+
+def recolour(
+    image: Tensor, mask: Tensor, kind: str, rng: np.random.Generator, device: torch.device
+) -> tuple[Tensor, Family]:
+    """Turn a real scan into another contrast by a tone curve through its tissues, or leave its own.
+
+    Parameters
+    ----------
+    image : Tensor
+        Normalised real scan, T1-weighted or FLAIR.
+    mask : Tensor
+        The brain.
+    kind : str
+        "t1" or "flair".
+    rng : numpy.random.Generator
+        Source of randomness.
+    device : torch.device
+        Where to compute.
+
+    Notes
+    -----
+    On T1 the order is CSF, grey, white matter: a curve through three free values gives real anatomy, noise and
+    partial volume in T2- and FLAIR-like tones. A FLAIR scan keeps its order.
+    """
+    if kind == "flair" or rng.random() < 0.4:
+        bent = image.clamp(-0.5, 3)
+        sign = bent.sign()
+        return sign * bent.abs() ** float(np.exp(rng.normal(0, 0.2))), "flair" if kind == "flair" else "t1"
+    family = draw_family(rng)
+    contrast = draw_contrast(family, rng)
+    inside = image[mask]
+    quantiles = torch.quantile(inside[::97], torch.tensor([0.03, 0.38, 0.80, 0.995], device=device))
+    low, grey, white, top = (float(q) for q in quantiles)
+    fluid, cortex, matter = (float(contrast.mean[index]) for index in (3, 2, 1))
+    knots = [low - 0.3, low, 0.5 * (low + grey), grey, white, max(top, white + 0.1)]
+    values = [fluid, fluid, 0.5 * (fluid + cortex), cortex, matter, matter + 0.5 * (matter - cortex)]
+    return _curve(image, knots, values), family
+
+
+def _curve(image: Tensor, knots: Sequence[float], values: Sequence[float]) -> Tensor:
+    x = torch.tensor(knots, device=image.device)
+    y = torch.tensor(values, device=image.device)
+    place_in = torch.bucketize(image.contiguous(), x).clamp(1, len(knots) - 1)
+    share = ((image - x[place_in - 1]) / (x[place_in] - x[place_in - 1])).clamp(0, 1.5)
+    return y[place_in - 1] + share * (y[place_in] - y[place_in - 1])
+
+
+def acquire(image: Tensor, rng: np.random.Generator, device: torch.device) -> Tensor:
+    """What a scanner adds: resolution (thick slices too), bias field, noise, ghosts."""
+    result = image[None, None]
+    if rng.random() < 0.6:
+        width = float(rng.uniform(0.35, 0.9))
+        result = _gauss(result, width)
+    if rng.random() < 0.35:
+        result = _thicken(result, rng)
+    if rng.random() < 0.25:
+        small = functional.interpolate(result, scale_factor=float(rng.uniform(0.5, 0.85)), mode="trilinear")
+        result = functional.interpolate(small, size=image.shape, mode="trilinear")
+    generator = _generator(rng, device)
+    if rng.random() < 0.8:
+        knots = torch.randn((1, 1, 4, 4, 4), generator=generator, device=device) * float(rng.uniform(0.02, 0.22))
+        result = result * functional.interpolate(knots, size=image.shape, mode="trilinear", align_corners=True).exp()
+    if rng.random() < 0.08:
+        ghost = torch.roll(result, int(rng.integers(15, 70)), dims=int(rng.integers(3, 5)))
+        result = result + float(rng.uniform(0.02, 0.07)) * ghost
+    if rng.random() < 0.85:
+        level = float(np.exp(rng.uniform(np.log(0.004), np.log(0.07))))
+        result = result + level * torch.randn(image.shape, generator=generator, device=device)
+    return result[0, 0]
+
+
+def _thicken(image: Tensor, rng: np.random.Generator) -> Tensor:
+    axis = int(rng.choice([0, 1, 2], p=[0.75, 0.1, 0.15]))
+    thickness = int(rng.integers(2, 8))
+    kernel, stride = [1, 1, 1], [1, 1, 1]
+    kernel[axis], stride[axis] = max(1, round(thickness * rng.uniform(0.7, 1))), thickness
+    return functional.interpolate(functional.avg_pool3d(image, kernel, stride), size=image.shape[2:], mode="trilinear")
+
+
+def _gauss(image: Tensor, sigma: float) -> Tensor:
+    reach = 2
+    weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=image.device) / sigma) ** 2)
+    weights = weights / weights.sum()
+    for axis in range(3):
+        sides = [1, 1, 1]
+        sides[axis] = 2 * reach + 1
+        padding = [reach if other == axis else 0 for other in range(3)]
+        image = functional.conv3d(image, weights.view(1, 1, *sides), padding=padding)
+    return image
+
+
+def jitter_mask(mask: Tensor, rng: np.random.Generator) -> Tensor:
+    """Grow or shrink a mask by up to 2 mm, since brain extraction is never exact."""
+    steps = int(rng.integers(-2, 3))
+    values = mask.float()[None, None]
+    if steps > 0:
+        values = functional.max_pool3d(values, 2 * steps + 1, stride=1, padding=steps)
+    elif steps < 0:
+        values = 1 - functional.max_pool3d(1 - values, 1 - 2 * steps, stride=1, padding=-steps)
+    return values[0, 0] > 0.5
+
+
+def deformation(sides: tuple[int, int, int], rng: np.random.Generator, device: torch.device) -> Tensor:
+    """Sampling grid of a random flip, rotation, scale and smooth warp, for `grid_sample`, (z, y, x, 3)."""
+    axes = [torch.linspace(-1, 1, side, device=device) for side in sides]
+    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+    turn = rotation(tuple(rng.normal(0, 0.1, 3)))
+    extent = np.asarray(sides, np.float32)
+    matrix = (turn * rng.uniform(0.9, 1.1, 3).astype(np.float32)) * extent[:, None] / extent[None]
+    if rng.random() < 0.5:
+        matrix[:, 2] *= -1
+    knots = [max(3, side // int(rng.integers(22, 40))) for side in sides]
+    warp = torch.randn((1, 3, *knots), generator=_generator(rng, device), device=device) * float(rng.uniform(0, 0.03))
+    smooth = functional.interpolate(warp, size=sides, mode="trilinear", align_corners=True)[0]
+    moved = grid @ torch.from_numpy(np.ascontiguousarray(matrix)).to(device) + smooth.permute(1, 2, 3, 0)
+    return moved.flip(-1)
+
+
+def _warp(volume: Tensor, grid: Tensor, mode: str) -> Tensor:
+    return functional.grid_sample(volume[None, None], grid[None], mode=mode, align_corners=True)[0, 0]
+
+
+def _generator(rng: np.random.Generator, device: torch.device) -> torch.Generator:
+    return torch.Generator(device).manual_seed(int(rng.integers(2**31)))

@@ -1,0 +1,198 @@
+"""A training in progress: networks, optimiser, curve; its steps, its checkpoints, and going on from one."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from napari_anomaly.networks.joint import JointNetwork, JointOutput
+from napari_anomaly.networks.volume import VolumeNetwork
+from napari_anomaly.pretask.task import Difficulty
+from napari_anomaly.progress import Progress
+from napari_anomaly.training.batch import Batch, Pool, make_batch
+from napari_anomaly.training.extraction import EXTRACTION_WIDTHS, train_extraction
+from napari_anomaly.training.loss import nt_xent, recall_loss, recall_weight, voxel_loss
+from napari_anomaly.training.normals import Subject
+from napari_anomaly.training.resume import load_state, save_state
+from napari_anomaly.training.settings import TrainSettings
+
+EMBEDDED_CELLS = 256
+"""Pairs of cells drawn for NT-Xent in a step."""
+
+
+@dataclass(slots=True)
+class Run:
+    """A training in progress."""
+
+    settings: TrainSettings
+    network: JointNetwork
+    average: AveragedModel
+    optimiser: torch.optim.Optimizer
+    extraction: VolumeNetwork
+    rng: np.random.Generator
+    device: torch.device
+    step: int = 0
+    seconds: float = 0.0
+    generator_seconds: float = 0.0
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+    @property
+    def progress(self) -> float:
+        """Share of the training done, by steps or by time, whichever is further."""
+        by_time = self.seconds / (60 * self.settings.minutes) if self.settings.minutes else 0.0
+        return min(1.0, max(self.step / self.settings.steps, by_time))
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """Networks that a checkpoint holds."""
+        return {"network": self.network, "average": self.average, "extraction": self.extraction}
+
+
+def start(settings: TrainSettings, device: torch.device) -> Run:
+    """Fresh networks and optimiser for the given settings."""
+    torch.manual_seed(settings.seed)
+    network = JointNetwork()
+    network.plane.to(memory_format=torch.channels_last)
+    network.fusion.to(memory_format=torch.channels_last)
+    network.volume.to(memory_format=torch.channels_last_3d)
+    network.to(device)
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.995), use_buffers=True)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=1e-3)
+    extraction = VolumeNetwork(inputs=2, widths=EXTRACTION_WIDTHS).to(device)
+    return Run(
+        settings, network, average, optimiser, extraction.eval(), np.random.default_rng(settings.seed), device
+    )
+
+
+def fit(run: Run, subjects: list[Subject], library: Tensor | None, checkpoint: Path) -> Generator[Progress, None, None]:
+    """Train the joint network until its steps or minutes are spent.
+
+    Parameters
+    ----------
+    run : Run
+        Fresh, or resumed.
+    subjects : list of Subject
+        Normals to synthesise from.
+    library : Tensor or None
+        Real lesion outlines.
+    checkpoint : Path
+        File that is rewritten every few minutes.
+    """
+    settings = run.settings
+    pool = Pool(subjects, size=settings.pool, rng=run.rng, device=run.device)
+    while pool.missing:
+        yield Progress(settings.pool - pool.missing, settings.pool, "Synthesising normal scans")
+        pool.renew()
+    saved = time.monotonic()
+    while run.progress < 1:
+        began = time.monotonic()
+        if run.step % settings.renew_every == 0:
+            pool.renew()
+        batch = make_batch(
+            pool,
+            run.rng,
+            scans=settings.scans_per_step,
+            slices=settings.slices_per_scan,
+            difficulty=Difficulty.at(run.progress),
+            library=library,
+        )
+        made = time.monotonic()
+        losses = step(run, batch)
+        run.step += 1
+        run.generator_seconds += made - began
+        run.seconds += time.monotonic() - began
+        _log(run, losses)
+        if time.monotonic() - saved > 60 * settings.checkpoint_minutes:
+            save(run, checkpoint)
+            saved = time.monotonic()
+        yield Progress(round(1000 * run.progress), 1000, f"Step {run.step}: loss {losses['loss']:.3f}")
+    save(run, checkpoint)
+
+
+def step(run: Run, batch: Batch) -> dict[str, float]:
+    """One step of gradient descent; returns the parts of the loss."""
+    for group in run.optimiser.param_groups:
+        group["lr"] = run.settings.learning_rate * _schedule(run.progress)
+    run.network.train()
+    seen = run.network(batch.slices, batch.volume, batch.where, batch.scan_of)
+    parts = losses_of(seen, batch, run.progress, run.settings.embedding_weight, run.rng)
+    loss = torch.stack(list(parts.values())).sum()
+    run.optimiser.zero_grad(set_to_none=True)
+    torch.autograd.backward(loss)
+    nn.utils.clip_grad_norm_(run.network.parameters(), 5.0)
+    run.optimiser.step()
+    run.average.update_parameters(run.network)
+    with torch.no_grad():
+        found = torch.sigmoid(seen.joint) > 0.5
+        overlap = 2 * (found * batch.slice_truth).sum() / (found.sum() + batch.slice_truth.sum() + 1)
+    return {"loss": loss.item(), "dice": overlap.item(), **{key: value.item() for key, value in parts.items()}}
+
+
+def losses_of(
+    seen: JointOutput, batch: Batch, progress: float, embedding_weight: float, rng: np.random.Generator
+) -> dict[str, Tensor]:
+    """Weighted parts of the loss: every head, recall, scan, joint embedding."""
+    parts = {
+        "joint": voxel_loss(seen.joint, batch.slice_truth),
+        "plane": 0.5 * voxel_loss(seen.plane, batch.slice_truth),
+        "volume": 0.5 * voxel_loss(seen.volume, batch.volume_truth),
+        "recall": recall_weight(progress) * recall_loss(seen.joint, batch.slice_truth),
+        "scan": 0.1 * functional.binary_cross_entropy_with_logits(seen.scan, batch.scan_truth),
+    }
+    if embedding_weight:
+        flat, deep = (view[batch.inside] for view in seen.embeddings)
+        chosen = torch.from_numpy(rng.permutation(len(flat))[:EMBEDDED_CELLS]).to(flat.device)
+        parts["embedding"] = embedding_weight * nt_xent(flat[chosen], deep[chosen])
+    return parts
+
+
+def save(run: Run, path: Path) -> None:
+    """Write a checkpoint of a run."""
+    facts: dict[str, Any] = {
+        "step": run.step,
+        "seconds": run.seconds,
+        "generator_seconds": run.generator_seconds,
+        "random": run.rng.bit_generator.state,
+        "curve": run.curve,
+    }
+    save_state(path, modules=run.modules, optimiser=run.optimiser, facts=facts)
+
+
+def resume(run: Run, path: Path) -> None:
+    """Bring a fresh run to where a checkpoint was written."""
+    facts = load_state(path, modules=run.modules, optimiser=run.optimiser)
+    run.step, run.seconds = facts["step"], facts["seconds"]
+    run.generator_seconds, run.curve = facts["generator_seconds"], facts["curve"]
+    run.rng.bit_generator.state = facts["random"]
+
+
+def extract(run: Run, subjects: list[Subject]) -> Generator[Progress, None, None]:
+    """Train the brain extraction of a run, where there are whole heads to learn from."""
+    if run.settings.extraction_steps and any(subject.head is not None for subject in subjects):
+        run.extraction = yield from train_extraction(
+            subjects, steps=run.settings.extraction_steps, rng=run.rng, device=run.device
+        )
+
+
+def _schedule(progress: float) -> float:
+    return min(1.0, progress / 0.02 + 0.05) * (0.5 + 0.5 * math.cos(math.pi * progress)) + 1e-3
+
+
+def _log(run: Run, losses: dict[str, float]) -> None:
+    entry = {"step": float(run.step), "seconds": run.seconds, **losses}
+    if run.curve and int(run.curve[-1]["step"]) // 10 == run.step // 10:
+        previous = run.curve[-1]
+        run.curve[-1] = {key: 0.9 * previous.get(key, value) + 0.1 * value for key, value in entry.items()}
+        run.curve[-1]["step"], run.curve[-1]["seconds"] = entry["step"], entry["seconds"]
+    else:
+        run.curve.append(entry)

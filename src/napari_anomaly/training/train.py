@@ -1,0 +1,166 @@
+"""Training, whole: normals in, one detector file out; it can be stopped and goes on where it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from napari_anomaly.detector.checkpoint import Card, save
+from napari_anomaly.errors import DetectorError
+from napari_anomaly.networks.joint import JointNetwork
+from napari_anomaly.progress import Progress
+from napari_anomaly.training.curve import draw_curve
+from napari_anomaly.training.extraction import EXTRACTION_WIDTHS
+from napari_anomaly.training.finish import Finished, finish
+from napari_anomaly.training.normals import Subject, load_body
+from napari_anomaly.training.run import Run, extract, fit, resume, start
+from napari_anomaly.training.run import save as save_run
+from napari_anomaly.training.settings import TrainSettings
+from napari_anomaly.training.subjects import Candidate, candidates, read_library, read_subjects, strip
+
+VERSION = "1.0"
+
+LARGEST_BYTES = 16 * 2**20
+"""A detector must stay small enough to be shipped and mailed."""
+
+
+def train(settings: TrainSettings) -> Generator[Progress, None, Path]:
+    """Train a detector on normal scans.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+        Where the normals are, how long, where to write.
+
+    Yields
+    ------
+    Progress
+        Once a scan read, a step, or a scan measured.
+
+    Returns
+    -------
+    Path
+        The detector. Beside it lie ``.json`` (its provenance), ``.png`` (the loss curve) and the checkpoint that
+        an interrupted training goes on from.
+
+    Raises
+    ------
+    UnreadableScan
+        If no normals were found.
+    DetectorError
+        If the device is not there.
+    """
+    device = _device(settings)
+    found, held = candidates(settings)
+    run = start(settings, device)
+    checkpoint = settings.out.with_suffix(".checkpoint.safetensors")
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    resumed = checkpoint.exists()
+    if resumed:
+        resume(run, checkpoint)
+    if run.progress < 1:
+        subjects, heads = yield from _read(found, settings)
+        if not resumed:
+            yield from extract(run, subjects)
+            save_run(run, checkpoint)
+        subjects += _found_brains(run, heads)
+        yield from fit(run, subjects, read_library(settings.lesion_shapes), checkpoint)
+    subjects, heads = yield from _read(held or found[:1], settings)
+    subjects += _found_brains(run, heads)
+    network: JointNetwork = run.average.module.eval()  # type: ignore[assignment]
+    done = yield from finish(network, subjects, seed=settings.seed)
+    return write(run, network, done, found, held)
+
+
+def write(
+    run: Run, network: JointNetwork, done: Finished, found: Sequence[Candidate], held: Sequence[Candidate]
+) -> Path:
+    """Write detector, provenance and loss curve.
+
+    Parameters
+    ----------
+    run : Run
+        Finished.
+    network : JointNetwork
+        Averaged weights.
+    done : Finished
+        Calibration.
+    found, held : sequence of Candidate
+        Normals that were trained on, and that calibrated.
+    """
+    out = run.settings.out
+    brain = run.settings.region == "brain"
+    card = Card(
+        name=run.settings.name,
+        version=VERSION,
+        modality="MR of the brain, any contrast" if brain else "as the normal scans it was trained on",
+        region=run.settings.region,
+        plane_widths=network.plane.widths,
+        volume_widths=network.volume.widths,
+        extraction_widths=EXTRACTION_WIDTHS if brain else None,
+        best=done.best,
+        smoothing_mm=done.smoothing_mm,
+        calibrations=done.calibrations,
+        provenance=provenance(run, done, found, held),
+    )
+    save(out, card, network, run.extraction if brain else None)
+    if out.stat().st_size > LARGEST_BYTES:
+        raise DetectorError(f"The detector has {out.stat().st_size} bytes, more than {LARGEST_BYTES}.")
+    out.with_suffix(".json").write_text(json.dumps(dict(card.provenance), indent=1), encoding="utf-8")
+    draw_curve(run.curve, out.with_suffix(".png"))
+    return out
+
+
+def provenance(
+    run: Run, done: Finished, found: Sequence[Candidate], held: Sequence[Candidate]
+) -> dict[str, Any]:
+    """What a detector was made from, and how: names of files, never of folders or people."""
+    settings = run.settings.model_dump(mode="json", exclude={"normals", "label_maps", "lesion_shapes", "out"})
+    folders = [*run.settings.normals, *([run.settings.label_maps] if run.settings.label_maps else [])]
+    return {
+        "settings": settings,
+        "folders": [folder.name for folder in folders],
+        "lesion_shapes": [folder.name for folder in run.settings.lesion_shapes],
+        "trained_on": sorted(candidate.path.name for candidate in found),
+        "held_out": sorted(candidate.path.name for candidate in held),
+        "steps": run.step,
+        "minutes": round(run.seconds / 60, 1),
+        "steps_per_second": round(run.step / max(run.seconds, 1e-9), 3),
+        "generator_share": round(run.generator_seconds / max(run.seconds, 1e-9), 3),
+        "device": str(run.device),
+        "torch": torch.__version__,
+        "held_out_synthetic": done.table,
+        "curve": [{key: round(value, 4) for key, value in entry.items()} for entry in run.curve[::5]],
+    }
+
+
+def _device(settings: TrainSettings) -> torch.device:
+    from napari_anomaly.detector.device import choose
+
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    return torch.device(choose(settings.device).name)
+
+
+def _read(
+    found: list[Candidate], settings: TrainSettings
+) -> Generator[Progress, None, tuple[list[Subject], list[Candidate]]]:
+    subjects: list[Subject] = []
+    heads: list[Candidate] = []
+    for progress, item in read_subjects(found):
+        yield progress
+        if isinstance(item, Subject):
+            subjects.append(item)
+        elif settings.region == "body":
+            subjects.append(load_body(item.path))
+        else:
+            heads.append(item)
+    return subjects, heads
+
+
+def _found_brains(run: Run, heads: Sequence[Candidate]) -> list[Subject]:
+    return [strip(head, run.extraction.eval()) for head in heads]
