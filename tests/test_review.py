@@ -67,7 +67,7 @@ def test_painting_is_given_back_as_it_was() -> None:
 
 def test_painting_of_another_scan_is_refused() -> None:
     review = EMPTY.paint(PAINTED, add=True)
-    with pytest.raises(StaleReview, match="paints voxel 40, and this scan has 24 voxels"):
+    with pytest.raises(StaleReview, match="paints voxel 39, and this scan has 24 voxels"):
         review.edits((2, 3, 4))
 
 
