@@ -1,4 +1,4 @@
-"""A detector without networks for tests of the dock: it calls bright what is far from the mean, tile by tile."""
+"""A detector without networks, for tests of the dock: bright is what lies far from the mean, tile by tile."""
 
 import time
 from dataclasses import dataclass
@@ -23,7 +23,9 @@ class FakeResult:
 class FakeEngine:
     """Sleeps `seconds` in all; raises `error` half-way where one is given; counts what became of its runs."""
 
-    def __init__(self, seconds: float = 0.0, error: Exception | None = None, notes: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, seconds: float = 0.0, error: Exception | None = None, notes: tuple[str, ...] = ()
+    ) -> None:
         self.seconds = seconds
         self.error = error
         self.notes = notes
@@ -67,7 +69,9 @@ def fake_result(scan: Scan, notes: tuple[str, ...] = (), *, block: int = 5) -> F
     ids = np.unique(np.where(tissue, blocks + 1, 0), return_inverse=True)[1].reshape(voxels.shape)
     ids = (ids + (0 if not tissue.all() else 1)).astype(np.uint16)
     sums = np.bincount(ids.ravel(), voxels.ravel()) / np.maximum(np.bincount(ids.ravel()), 1)
-    table = FalseFindings((0.9, 0.99, 0.999, 0.9999), (0.0, 100.0), ((60, 20), (12, 4), (1.5, 0.4), (0.1, 0.0)))
+    table = FalseFindings(
+        (0.9, 0.99, 0.999, 0.9999), (0.0, 100.0), ((60, 20), (12, 4), (1.5, 0.4), (0.1, 0.0))
+    )
     found = AnomalyMap(
         score, scan.geometry, 0.972, "fake 1.0", "0" * 64, 0.995, 30.0, table, spread.astype(np.float32)
     )

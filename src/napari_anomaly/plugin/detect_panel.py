@@ -114,6 +114,7 @@ class DetectPanel(QWidget):
             layout.addWidget(widget)
         layout.addWidget(self.table, 1)
         layout.addLayout(row(self.export_mask_button, self.export_map_button))
+        self.setMinimumWidth(WIDTH)
         self.setMaximumWidth(WIDTH + 8)
 
     def _connect(self) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from psygnal import Signal
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from napari_anomaly.findings import Finding, Findings
@@ -38,8 +38,8 @@ def summary(findings: Findings) -> str:
 class FindingsModel(QAbstractTableModel):
     """Findings as rows: rank, score, volume, extent, place."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
         self._items: tuple[Finding, ...] = ()
         self._unit: Unit = "mm"
 
@@ -127,7 +127,7 @@ class FindingsTable(QTableView):
 
     def __init__(self) -> None:
         super().__init__()
-        self.findings_model = FindingsModel()
+        self.findings_model = FindingsModel(self)
         self.setModel(self.findings_model)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)

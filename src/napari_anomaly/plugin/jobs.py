@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, no_type_check
 
 from napari.qt.threading import create_worker as listed_worker
 from superqt.utils import create_worker as quiet_worker
@@ -151,7 +151,7 @@ class Jobs:
         self._current = job
         # The clock of the time left starts with the work, not with the wait for the job before.
         job.began = time.monotonic()
-        worker: Any = self._create(_guarded, job, _start_thread=False, _ignore_errors=True)
+        worker: Any = self._create(_steps, job, _start_thread=False, _ignore_errors=True)
         job.worker = worker
         worker.yielded.connect(partial(self._on_progress, job))
         worker.returned.connect(partial(self._on_returned, job))
@@ -181,6 +181,12 @@ class Jobs:
         if self._waiting is not None and not self._ending and not self._closed:
             following, self._waiting = self._waiting, None
             self._launch(following)
+
+
+@no_type_check
+def _steps(job):
+    # Workers only take what Python calls a generator function; one that a type checker has wrapped is none.
+    return (yield from _guarded(job))
 
 
 def _guarded(job: Job[T]) -> Generator[Progress, None, T | _Failed | _Stopped]:

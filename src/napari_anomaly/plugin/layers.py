@@ -8,7 +8,7 @@ oblique scan is shown along its own axes.
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -137,9 +137,10 @@ def scan_of(layer: Layer) -> Scan:
         If the layer does not hold one number per voxel in 3D.
     """
     scan = layer.metadata.get(SCAN)
-    if isinstance(scan, Scan) and layer.metadata.get(ROLE) == "scan":
-        return scan
     data = layer.data
+    if isinstance(scan, Scan) and layer.metadata.get(ROLE) == "scan" and data.shape == scan.geometry.shape:
+        # Another plugin may have filtered it in place; where it lies has not changed.
+        return scan if data is scan.voxels else replace(scan, voxels=np.asarray(data))
     if not isinstance(layer, Image) or layer.rgb or layer.multiscale or layer.ndim != 3:
         raise ScanError(
             f"The layer {layer.name} is not one greyscale image in 3D. "
@@ -149,7 +150,7 @@ def scan_of(layer: Layer) -> Scan:
     return Scan.from_array(np.asarray(data), spacing=spacing, unit=unit, name=layer.name)
 
 
-def scan_behind(array: Num[np.ndarray, "z y x"], meta: Mapping[str, Any], others: Sequence[Layer]) -> Scan:
+def scan_behind(array: Num[np.ndarray, "..."], meta: Mapping[str, Any], others: Sequence[Layer]) -> Scan:
     """Give the scan on whose grid an array lies, so that it can be written there.
 
     Parameters

@@ -1,0 +1,56 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from fake_engine import TILES, FakeEngine
+from napari_anomaly.plugin.engine import Engine, Request, TheDetector, detection
+from napari_anomaly.plugin.layers import display_codes
+from napari_anomaly.progress import Progress, drain
+from napari_anomaly.scan import Scan
+
+
+def test_both_engines_are_engines() -> None:
+    assert isinstance(FakeEngine(), Engine)
+    assert isinstance(TheDetector(), Engine)
+
+
+def test_a_detection_is_ready_to_be_shown(scan: Scan) -> None:
+    seen: list[Progress] = []
+    outcome = drain(detection(FakeEngine(notes=("short of memory",)), Request(scan, "fake 1.0")), seen.append)
+    assert np.array_equal(outcome.display.plain, display_codes(outcome.result.map.score))
+    assert outcome.notes == ("short of memory",)
+    assert len(seen) == TILES + 1
+
+
+def test_closing_a_detection_closes_the_detector(scan: Scan) -> None:
+    engine = FakeEngine()
+    steps = detection(engine, Request(scan, "fake 1.0"))
+    next(steps)
+    steps.close()
+    assert engine.closed == 1
+    assert engine.finished == 0
+
+
+def test_an_error_passes_through(scan: Scan) -> None:
+    with pytest.raises(RuntimeError, match="out of luck"):
+        drain(detection(FakeEngine(error=RuntimeError("out of luck")), Request(scan, "fake 1.0")))
+
+
+@pytest.mark.parametrize(
+    "module", ["napari_anomaly.plugin", "napari_anomaly.plugin.engine", "napari_anomaly.session"]
+)
+def test_importing_loads_no_torch(module: str) -> None:
+    code = f"import {module}, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.usefixtures("screen")
+def test_the_whole_dock_loads_no_torch() -> None:
+    code = (
+        "import sys, napari_anomaly.plugin.contributions, napari_anomaly.plugin.launch;"
+        "from napari_anomaly.plugin.engine import TheDetector; TheDetector().names();"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,205 @@
+import threading
+import time
+from collections.abc import Generator
+
+import pytest
+from pytestqt.qtbot import QtBot
+
+from napari_anomaly.plugin.jobs import Jobs, Listener, time_left
+from napari_anomaly.progress import Progress, Steps
+
+pytestmark = pytest.mark.usefixtures("screen")
+
+
+class Ear:
+    """Hears everything, and in which thread."""
+
+    def __init__(self) -> None:
+        self.results: list[object] = []
+        self.errors: list[Exception] = []
+        self.progress: list[Progress] = []
+        self.stopped = 0
+        self.threads: set[int] = set()
+
+    def listener(self) -> Listener[object]:
+        return Listener(self._done, self._failed, self._progress, self._stopped)
+
+    def _done(self, result: object) -> None:
+        self.results.append(result)
+        self.threads.add(threading.get_ident())
+
+    def _failed(self, error: Exception) -> None:
+        self.errors.append(error)
+        self.threads.add(threading.get_ident())
+
+    def _progress(self, progress: Progress) -> None:
+        self.progress.append(progress)
+        self.threads.add(threading.get_ident())
+
+    def _stopped(self) -> None:
+        self.stopped += 1
+
+
+class Work:
+    """A generator with so many steps; remembers where it ran and how it ended."""
+
+    def __init__(self, steps: int, seconds: float = 0.0, result: object = "done") -> None:
+        self.steps, self.seconds, self.result = steps, seconds, result
+        self.done = 0
+        self.closed = False
+        self.thread = 0
+        self.began = 0.0
+
+    def __call__(self) -> Steps[object]:
+        self.thread = threading.get_ident()
+        self.began = time.monotonic()
+        try:
+            for step in range(self.steps):
+                time.sleep(self.seconds)
+                self.done += 1
+                yield Progress(step + 1, self.steps, "working")
+        except GeneratorExit:
+            self.closed = True
+            raise
+        return self.result
+
+
+@pytest.fixture(params=[True, False], ids=["listed", "quiet"])
+def jobs(request: pytest.FixtureRequest, qtbot: QtBot) -> Generator[Jobs, None, None]:
+    jobs = Jobs(listed=request.param)
+    yield jobs
+    jobs.close()
+    qtbot.waitUntil(lambda: jobs.idle)
+
+
+def test_a_job_runs_in_another_thread_and_is_heard_of_in_this_one(jobs: Jobs, qtbot: QtBot) -> None:
+    ear, work = Ear(), Work(5)
+    jobs.start(work, ear.listener())
+    qtbot.waitUntil(lambda: bool(ear.results))
+    assert ear.results == ["done"]
+    assert work.thread != threading.get_ident()
+    assert ear.threads == {threading.get_ident()}
+    assert not jobs.running
+
+
+def test_progress_comes_at_most_ten_times_a_second(jobs: Jobs, qtbot: QtBot) -> None:
+    ear = Ear()
+    work = Work(600, 0.001)
+    jobs.start(work, ear.listener())
+    qtbot.waitUntil(lambda: bool(ear.results), timeout=10_000)
+    seconds = time.monotonic() - work.began
+    assert 1 <= len(ear.progress) <= seconds * 10 + 1
+
+
+def test_an_error_arrives_as_it_is(jobs: Jobs, qtbot: QtBot) -> None:
+    problem = ValueError("no")
+
+    def fail() -> Steps[object]:
+        yield Progress(0, 1, "working")
+        raise problem
+
+    ear = Ear()
+    jobs.start(fail, ear.listener())
+    qtbot.waitUntil(lambda: bool(ear.errors))
+    assert ear.errors == [problem]
+    assert ear.results == []
+    assert not jobs.running
+
+
+def test_a_generator_that_cannot_even_be_made_is_an_error(jobs: Jobs, qtbot: QtBot) -> None:
+    def broken() -> Steps[object]:
+        raise RuntimeError("cannot load")
+
+    ear = Ear()
+    jobs.start(broken, ear.listener())
+    qtbot.waitUntil(lambda: bool(ear.errors))
+    assert str(ear.errors[0]) == "cannot load"
+
+
+def test_cancel_stops_within_one_step_and_nothing_is_heard(jobs: Jobs, qtbot: QtBot) -> None:
+    ear, work = Ear(), Work(1000, 0.02)
+    jobs.start(work, ear.listener())
+    qtbot.waitUntil(lambda: work.done >= 3)
+    done = work.done
+    assert jobs.cancel()
+    heard = len(ear.progress)
+    assert not jobs.running
+    qtbot.waitUntil(lambda: work.closed, timeout=2000)
+    assert work.done <= done + 2
+    qtbot.waitUntil(lambda: jobs.idle)
+    assert (ear.results, ear.errors, len(ear.progress)) == ([], [], heard)
+
+
+def test_cancel_of_nothing_is_nothing(jobs: Jobs) -> None:
+    assert not jobs.cancel()
+
+
+def test_a_new_job_replaces_the_one_before_and_waits_for_it(jobs: Jobs, qtbot: QtBot) -> None:
+    first, second = Ear(), Ear()
+    slow, fast = Work(1000, 0.02, "first"), Work(2, 0.0, "second")
+    jobs.start(slow, first.listener())
+    qtbot.waitUntil(lambda: slow.done >= 2)
+    jobs.start(fast, second.listener())
+    assert jobs.running
+    qtbot.waitUntil(lambda: bool(second.results))
+    assert slow.closed
+    assert first.results == []
+    assert second.results == ["second"]
+
+
+def test_only_the_last_of_many_is_heard(jobs: Jobs, qtbot: QtBot) -> None:
+    ears = [Ear() for _ in range(5)]
+    for place, ear in enumerate(ears):
+        jobs.start(Work(20, 0.005, place), ear.listener())
+    qtbot.waitUntil(lambda: bool(ears[-1].results), timeout=5000)
+    assert [ear.results for ear in ears] == [[], [], [], [], [4]]
+
+
+def test_after_close_nothing_begins_and_nothing_is_heard(jobs: Jobs, qtbot: QtBot) -> None:
+    ear, work = Ear(), Work(1000, 0.01)
+    jobs.start(work, ear.listener())
+    qtbot.waitUntil(lambda: work.done >= 2)
+    jobs.close()
+    late = Work(1)
+    jobs.start(late, ear.listener())
+    qtbot.waitUntil(lambda: jobs.idle)
+    assert work.closed
+    assert late.thread == 0
+    assert ear.results == []
+
+
+def test_a_job_that_is_stopped_from_outside_ends_well(qtbot: QtBot) -> None:
+    jobs, ear, work = Jobs(), Ear(), Work(1000, 0.01)
+    job = jobs.start(work, ear.listener())
+    qtbot.waitUntil(lambda: work.done >= 2)
+    # What the cancel button of napari's task manager calls.
+    job.worker.quit()
+    qtbot.waitUntil(lambda: ear.stopped == 1, timeout=2000)
+    qtbot.waitUntil(lambda: jobs.idle)
+    assert work.done < 100
+    assert ear.results == []
+    assert not jobs.running
+
+
+def test_a_result_of_none_is_a_result(jobs: Jobs, qtbot: QtBot) -> None:
+    ear = Ear()
+    jobs.start(Work(1, result=None), ear.listener())
+    qtbot.waitUntil(lambda: ear.results == [None])
+
+
+@pytest.mark.parametrize(
+    ("done", "seconds", "text"),
+    [
+        (50, 4.0, "4 s left"),
+        (99, 10.0, "1 s left"),
+        (10, 60.0, "9 min left"),
+        (2, 10.0, ""),
+        (50, 0.2, ""),
+    ],
+)
+def test_time_left(done: int, seconds: float, text: str) -> None:
+    assert time_left(Progress(done, 100, ""), seconds) == text
+
+
+def test_time_left_of_an_unknown_amount() -> None:
+    assert time_left(Progress(0, 0, ""), 100.0) == ""
