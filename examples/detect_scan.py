@@ -3,10 +3,9 @@
 import sys
 from pathlib import Path
 
-from napari_anomaly.detector.detect import detect
-
 import napari_anomaly as na
 from napari_anomaly.detector import checkpoint
+from napari_anomaly.detector.detect import detect
 from napari_anomaly.manifest import Manifest
 
 

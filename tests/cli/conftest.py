@@ -7,7 +7,8 @@ from napari_anomaly import io
 from napari_anomaly.samples import phantom, phantom_lesion
 
 SHAPE = (40, 48, 40)
-LESION_MM = 22.0
+FIELD_MM = 96.0
+LESION_MM = 11.0
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def write_phantom(tmp_path):
     def write(name, *, lesion_mm=LESION_MM, seed=0):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        scan = phantom(SHAPE, rng=np.random.default_rng(seed), lesion_mm=lesion_mm)
+        scan = phantom(SHAPE, rng=np.random.default_rng(seed), lesion_mm=lesion_mm, field_mm=FIELD_MM)
         io.write_like(scan.voxels, scan, path, kind="image")
         return path
 
@@ -30,8 +31,8 @@ def write_truth(tmp_path):
 
     def write(name="truth.nii.gz", *, lesion_mm=LESION_MM):
         path = tmp_path / name
-        mask = phantom_lesion(SHAPE, lesion_mm=lesion_mm)
-        io.write_like(mask, phantom(SHAPE), path, kind="mask")
+        mask = phantom_lesion(SHAPE, lesion_mm=lesion_mm, field_mm=FIELD_MM)
+        io.write_like(mask, phantom(SHAPE, field_mm=FIELD_MM), path, kind="mask")
         return path
 
     return write

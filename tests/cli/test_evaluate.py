@@ -23,7 +23,7 @@ def test_a_scan_and_its_mask(tmp_path, write_phantom, write_truth, capsys):
     report = EvaluationReport.model_validate_json(figures.read_text())
     (case,) = report.cases
     assert case.lesions.lesions == 1
-    assert case.truth_mm3 == pytest.approx(4 / 3 * 3.14159 * 22**3, rel=0.05)
+    assert case.truth_mm3 == pytest.approx(4 / 3 * 3.14159 * 11**3, rel=0.05)
     assert 0 <= case.inside.average_precision <= 1
     assert case.seconds > 0
     assert report.settings["device"] == "cpu"
@@ -31,9 +31,9 @@ def test_a_scan_and_its_mask(tmp_path, write_phantom, write_truth, capsys):
 
 
 def test_a_stored_map_needs_no_detector(tmp_path, write_phantom, write_truth, capsys):
-    scan = phantom((40, 48, 40), lesion_mm=22)
+    scan = phantom((40, 48, 40), lesion_mm=11, field_mm=96)
     stored = tmp_path / "map.nii.gz"
-    perfect = 0.5 * (scan.voxels > 0) + 0.4 * phantom_lesion((40, 48, 40), lesion_mm=22)
+    perfect = 0.5 * (scan.voxels > 0) + 0.4 * phantom_lesion((40, 48, 40), lesion_mm=11, field_mm=96)
     io.write_like(perfect, scan, stored, kind="map")
     figures = tmp_path / "figures.json"
     words = (write_phantom("head.nii.gz"), write_truth(), "--maps", stored, "--json", figures)
