@@ -3,6 +3,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from napari_anomaly import findings
 from napari_anomaly.anomaly import to_decades
 from napari_anomaly.errors import GridMismatch
 from napari_anomaly.findings import Edits, find
@@ -81,7 +82,10 @@ def test_every_number_is_that_of_the_slow_reference(seed: int, threshold: float,
 
 
 @pytest.mark.parametrize("shape", ["ball", "sheet", "line", "shell", "dust"])
-def test_the_longest_extent_of_large_regions(shape: str) -> None:
+@pytest.mark.parametrize("limits", [(32, 1000, 1 << 20), (2, 10, 1000)], ids=["as set", "all steps"])
+def test_the_longest_extent_of_large_regions(shape: str, limits, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, limit in zip(("_SMALL", "_MANY", "_PAIRS_AT_ONCE"), limits, strict=True):
+        monkeypatch.setattr(findings, name, limit)
     index = np.moveaxis(np.indices((21, 23, 25)), 0, -1)
     apart = np.linalg.norm(index - (10, 11, 12), axis=-1)
     mask = {

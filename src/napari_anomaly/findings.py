@@ -1,12 +1,14 @@
 """Findings: the connected regions of an anomaly map above a threshold, worst first."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import cc3d
 import numpy as np
 from jaxtyping import Bool, Float64, Int8, Integer, UInt8
 from scipy.spatial import ConvexHull, QhullError
+from scipy.spatial.distance import cdist
 
 from napari_anomaly.anomaly import AnomalyMap, Supervoxels, to_decades
 from napari_anomaly.errors import GridMismatch
@@ -14,8 +16,10 @@ from napari_anomaly.geometry import Geometry
 
 __all__ = ["Edits", "Finding", "Findings", "find"]
 
-# Up to here all pairs of voxels are compared, many findings at once; above, only the corners of the region.
+# Up to here all pairs of possible ends are compared, many regions at once; above, one region at a time.
 _SMALL = 32
+# From here on the convex hull is worth its time.
+_MANY = 1000
 _PAIRS_AT_ONCE = 1 << 20
 
 
@@ -275,20 +279,92 @@ def _diameters(
     regions: _Regions, index: Integer[np.ndarray, "voxels 3"], axes: Float64[np.ndarray, "3 3"]
 ) -> Float64[np.ndarray, " regions"]:
     """Measure the longest extent of every region (see `Finding.diameter_mm`)."""
-    by_owner = index[np.argsort(regions.owner, kind="stable")]
-    starts = np.cumsum(regions.counts) - regions.counts
-    lengths = np.empty(regions.counts.size)
-    for size in np.unique(regions.counts[regions.counts <= _SMALL]):
-        same = np.flatnonzero(regions.counts == size)
+    order = np.argsort(regions.owner, kind="stable")
+    ends = _Ends(regions.owner[order], index[order])
+    for along in (2, 1, 0):
+        ends = _ends_of_rows(ends, along)
+    ends = _far_from_centre(ends, axes)
+    counts = np.bincount(ends.owner, minlength=regions.counts.size)
+    starts = np.cumsum(counts) - counts
+    lengths = np.empty(counts.size)
+    for size in np.unique(counts[counts <= _SMALL]):
+        same = np.flatnonzero(counts == size)
         for some in np.array_split(same, 1 + same.size * int(size) ** 2 // _PAIRS_AT_ONCE):
-            points = by_owner[starts[some, None] + np.arange(size)]
+            points = ends.index[starts[some, None] + np.arange(size)]
             lengths[some] = _longest(points[:, :, None] - points[:, None, :], axes)
-    for region in np.flatnonzero(regions.counts > _SMALL):
-        corners = _corners(by_owner[starts[region] : starts[region] + regions.counts[region]])
-        rows = 1 + len(corners) ** 2 // _PAIRS_AT_ONCE
-        pieces = [some[:, None] - corners[None] for some in np.array_split(corners, rows)]
-        lengths[region] = max(float(_longest(piece[None], axes)[0]) for piece in pieces)
-    return lengths
+    for region in np.flatnonzero(counts > _SMALL):
+        own = ends.index[starts[region] : starts[region] + counts[region]]
+        lengths[region] = _longest(_farthest_steps(own, axes)[None, :, None], axes)[0]
+    # A region of one voxel, or one narrower than a voxel is long.
+    return np.asarray(np.maximum(lengths, np.linalg.norm(axes, axis=0).max()))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ends:
+    """Voxels that may end the longest extent of their region, sorted by region."""
+
+    owner: Integer[np.ndarray, " voxels"]
+    index: Integer[np.ndarray, "voxels 3"]
+
+    def __getitem__(self, chosen: np.ndarray) -> "_Ends":
+        return _Ends(self.owner[chosen], self.index[chosen])
+
+
+def _ends_of_rows(ends: _Ends, along: int) -> _Ends:
+    """Keep first and last voxel of every row: what lies between two others is no corner of the region."""
+    if not ends.owner.size:
+        return ends
+    one, other = (axis for axis in range(3) if axis != along)
+    lengths = ends.index.max(axis=0) + 1
+    rows = (ends.owner * lengths[one] + ends.index[:, one]) * lengths[other] + ends.index[:, other]
+    if along != 2:  # rows along x are in order already
+        order = np.argsort(rows * lengths[along] + ends.index[:, along])
+        ends, rows = ends[order], rows[order]
+    changes = rows[1:] != rows[:-1]
+    return ends[np.concatenate(([True], changes)) | np.concatenate((changes, [True]))]
+
+
+def _far_from_centre(ends: _Ends, axes: Float64[np.ndarray, "3 3"]) -> _Ends:
+    """Drop voxels so near to a centre that even the farthest voxel on the other side makes no longest extent."""
+    if not ends.owner.size:
+        return ends
+    mm = ends.index @ axes.T
+    starts = np.flatnonzero(np.concatenate(([True], ends.owner[1:] != ends.owner[:-1])))
+    sizes = np.diff(np.append(starts, ends.owner.size))
+    regions = np.repeat(np.arange(starts.size), sizes)
+
+    def farthest(centres: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Give distances to a centre per region, their maximum, and where it is."""
+        apart = np.linalg.norm(mm - centres[regions], axis=1)
+        most = np.maximum.reduceat(apart, starts)
+        at = np.flatnonzero(apart >= most[regions])
+        where = np.empty(starts.size, dtype=np.intp)
+        where[regions[at]] = at
+        return apart, most, mm[where]
+
+    _, _, one = farthest(np.add.reduceat(mm, starts, axis=0) / sizes[:, None])
+    _, reached, other = farthest(one)
+    # Between two voxels that lie far apart is a better centre: d <= r1 + r2, so r1 must be at least d - r2.
+    apart, most, _ = farthest((one + other) / 2)
+    return ends[apart >= (reached - most)[regions] * (1 - 1e-9) - 1e-9]
+
+
+def _farthest_steps(
+    index: Integer[np.ndarray, "voxels 3"], axes: Float64[np.ndarray, "3 3"]
+) -> Integer[np.ndarray, "pairs 3"]:
+    """Give the steps between the voxels of one region that lie farthest apart."""
+    if len(index) > _MANY:
+        with suppress(QhullError):  # a flat region has no hull in 3D; the ends of its rows are few
+            index = index[ConvexHull(index).vertices]
+    mm = index @ axes.T
+    best, steps = 0.0, []
+    for some in np.array_split(np.arange(len(mm)), 1 + len(mm) ** 2 // _PAIRS_AT_ONCE):
+        apart = cdist(mm[some], mm)
+        best = max(best, float(apart.max()))
+        one, other = np.nonzero(apart >= best * (1 - 1e-9))
+        steps.append((apart[one, other], index[some[one]] - index[other]))
+    lengths = np.concatenate([apart for apart, _ in steps])
+    return np.concatenate([step for _, step in steps])[lengths >= best * (1 - 1e-9)]
 
 
 def _longest(
@@ -301,23 +377,4 @@ def _longest(
     # A line through a voxel's centre along the step leaves it where its longest component reaches the face.
     whole = centres * (1 + 1 / np.maximum(most, 1))
     farthest = centres >= centres.max(axis=1, keepdims=True) * (1 - 1e-9)
-    edge = np.linalg.norm(axes, axis=0).max()
-    return np.asarray(np.maximum(np.where(farthest, whole, 0.0).max(axis=1), edge))
-
-
-def _corners(points: Integer[np.ndarray, "voxels 3"]) -> Integer[np.ndarray, "corners 3"]:
-    """Drop points that cannot be an end of the longest extent, which joins two corners of the convex hull."""
-    for along in (2, 1, 0):
-        others = [axis for axis in range(3) if axis != along]
-        order = np.lexsort((points[:, along], points[:, others[1]], points[:, others[0]]))
-        points = points[order]
-        new_row = np.any(np.diff(points[:, others], axis=0) != 0, axis=1)
-        first = np.concatenate(([True], new_row))
-        last = np.concatenate((new_row, [True]))
-        points = points[first | last]
-    if len(points) > 1 << 9:
-        try:
-            points = points[ConvexHull(points).vertices]
-        except QhullError:  # a flat region has no hull in 3D; its rows' ends are few
-            return points
-    return points
+    return np.asarray(np.where(farthest, whole, 0.0).max(axis=1))
