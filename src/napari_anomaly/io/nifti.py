@@ -35,6 +35,8 @@ _BROKEN: tuple[type[Exception], ...] = (EOFError, BadGzipFile, cast(Any, isal_zl
 _LEVEL = 1
 # Deflate cannot shrink bytes further than this, so a header that claims more lies.
 _MOST_DEFLATE = 1032
+# Pieces that stay in the cache while they are unpacked: half the time of one large piece.
+_PIECE = 1 << 20
 _UNIT_IN_MM = {1: 1000.0, 2: 1.0, 3: 0.001}
 
 
@@ -316,7 +318,7 @@ def _voxels(header: _Header, volume: int) -> Num[np.ndarray, "i j k"]:
 def _fill(file: BinaryIO, target: np.ndarray) -> int:
     view, done = target.data, 0
     while done < len(view):
-        got = file.readinto(view[done:])  # type: ignore[attr-defined]
+        got = file.readinto(view[done : done + _PIECE])  # type: ignore[attr-defined]
         if not got:
             break
         done += got
