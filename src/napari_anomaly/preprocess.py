@@ -15,8 +15,11 @@ from napari_anomaly.networks.plane import PLANE_CHANNELS, SLICE_OFFSETS_MM
 from napari_anomaly.networks.volume import VOLUME_CHANNELS
 from napari_anomaly.scan import Scan
 
-MULTIPLE = 32
-"""Sides of the canonical grid are multiples of this, so that every level of both networks divides."""
+MULTIPLE = 12
+"""Sides of the canonical grid are multiples of this: both networks fold it, the 3D one after 3 to 1 reduction."""
+
+REDUCTION = 3
+"""The 3D network sees voxels of this many mm."""
 
 CLIP = (-1.5, 3.5)
 """Normalised intensities outside this range say nothing more."""
@@ -28,7 +31,13 @@ MIN_BRAIN_ML, MAX_BRAIN_ML = 350.0, 2400.0
 HU_AIR = -400
 """No MR scan has intensities below this; every CT scan that shows air has."""
 
-FIELD = (160, 192, 160)
+HEAD_MM = 3.0
+"""Side of the voxels in which the brain is looked for."""
+
+HEAD = (80, 96, 80)
+"""Field of view of the brain extraction in voxels of `HEAD_MM`."""
+
+FIELD = (156, 192, 156)
 """Smallest field of view in mm that the networks see: superior, posterior, left."""
 
 
@@ -210,10 +219,13 @@ def normalise(image: Tensor, mask: Tensor) -> Tensor:
     mask : Tensor
         bool, same shape.
     """
-    inside = image[mask]
-    if not len(inside):
+    # every second voxel along each axis says as much of the percentiles, eight times faster
+    thinned = image[::2, ::2, ::2][mask[::2, ::2, ::2]].float()
+    if not len(thinned):
+        thinned = image[mask].float()
+    if not len(thinned):
         return torch.zeros_like(image, dtype=torch.float32)
-    thinned = inside[:: max(1, len(inside) // 100_000)].float()
+    thinned = thinned[:: max(1, len(thinned) // 100_000)]
     low, high = torch.quantile(thinned, torch.tensor([0.05, 0.95], device=image.device))
     scaled = (image.float() - low) / (high - low).clamp(min=1e-6)
     return torch.where(mask, scaled.clamp(*CLIP), torch.zeros((), device=image.device))
@@ -274,21 +286,21 @@ def plane_inputs(image: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
 
 
 def volume_inputs(image: Tensor, mask: Tensor) -> Tensor:
-    """Input of the 3D network: the same scan at half the resolution.
+    """Input of the 3D network: the same scan in voxels of `REDUCTION` mm.
 
     Parameters
     ----------
     image : Tensor
-        Normalised scan of 1 mm voxels, shape (z, y, x), even sides.
+        Normalised scan of 1 mm voxels, shape (z, y, x), sides that `MULTIPLE` divides.
     mask : Tensor
         Global binary mask, bool, same shape.
 
     Returns
     -------
     Tensor
-        Shape (1, `VOLUME_CHANNELS`, z/2, y/2, x/2).
+        Shape (1, `VOLUME_CHANNELS`, z/3, y/3, x/3).
     """
-    coarse = functional.avg_pool3d(torch.stack((image, mask.float()))[None], 2)[0]
+    coarse = functional.avg_pool3d(torch.stack((image, mask.float()))[None], REDUCTION)[0]
     inside = (coarse[1] > 0.5).float()
     z, y, x = coordinates(inside > 0)
     channels = [coarse[0], coarse[0].flip(-1), coarse[1]]
@@ -348,7 +360,7 @@ def middle_of(mask: Tensor) -> tuple[int, int, int]:
     return sum(spans[0]) // 2, sum(spans[1]) // 2, sum(spans[2]) // 2
 
 
-def find_brain(image: Tensor, network: torch.nn.Module, *, coarse_mm: float = 3.0) -> Tensor:
+def find_brain(image: Tensor, network: torch.nn.Module, *, looks: int = 3) -> Tensor:
     """Brain of a whole head (or of an already stripped one).
 
     Parameters
@@ -357,26 +369,46 @@ def find_brain(image: Tensor, network: torch.nn.Module, *, coarse_mm: float = 3.
         Intensities in 1 mm voxels, shape (z, y, x).
     network : Module
         The brain extraction network of a detector.
-    coarse_mm : float, default 3.0
-        Side of the voxels that it works on.
+    looks : int, default 3
+        The network has learned heads whose brain is in the middle of the field of view: it looks, centres on what
+        it found, and looks again.
 
     Returns
     -------
     Tensor
         bool, shape of `image`; empty where no brain was found.
     """
-    sides = [max(1, round(side / coarse_mm)) for side in image.shape]
+    sides = [max(1, round(side / HEAD_MM)) for side in image.shape]
     small = functional.interpolate(image[None, None].float(), size=sides, mode="area")[0, 0]
-    padded = [-(-side // 16) * 16 for side in sides]
-    room = functional.pad(small, [n for a, b in zip(padded[::-1], sides[::-1], strict=True) for n in (0, a - b)])
-    with torch.inference_mode():
-        share = torch.sigmoid(network(extraction_inputs(room)).logit[0, 0])[tuple(slice(side) for side in sides)]
-    brain = share > 0.5
-    if not bool(brain.any()):
-        return torch.zeros_like(image, dtype=torch.bool)
-    share = share * _largest(brain)
-    fine = functional.interpolate(share[None, None], size=image.shape, mode="trilinear")[0, 0]
-    return fine > 0.5
+    centre = _first_guess(silhouette(small))
+    share = torch.zeros(HEAD, device=image.device)
+    for _ in range(looks):
+        with torch.inference_mode():
+            share = torch.sigmoid(network(extraction_inputs(place(small, HEAD, centre))).logit[0, 0])
+        share = share * _largest(share > 0.5)
+        if not bool((share > 0.5).any()):
+            return torch.zeros_like(image, dtype=torch.bool)
+        middle = middle_of(share > 0.5)
+        moved = tuple(c + m - side // 2 for c, m, side in zip(centre, middle, HEAD, strict=True))
+        if moved == centre:
+            break
+        previous, centre = centre, (moved[0], moved[1], moved[2])
+    else:
+        centre = previous
+    whole = torch.zeros(sides, device=image.device)
+    target, source = _overlap(HEAD, tuple(sides), centre)
+    whole[source] = share[target]
+    return functional.interpolate(whole[None, None], size=image.shape, mode="trilinear")[0, 0] > 0.5
+
+
+def _first_guess(outline: Tensor) -> tuple[int, int, int]:
+    # a neck may follow below; the brain is in the upper 150 mm of the head
+    low, high = _extent(outline, 0)
+    upper = outline.clone()
+    upper[: max(low, high - round(120 / HEAD_MM))] = False
+    whole_brain = high - low < 156 / HEAD_MM
+    z = (low + high) // 2 if whole_brain else high - round(78 / HEAD_MM)
+    return z, sum(_extent(upper, 1)) // 2, sum(_extent(upper, 2)) // 2
 
 
 def _largest(mask: Tensor) -> Tensor:

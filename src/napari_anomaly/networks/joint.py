@@ -15,7 +15,7 @@ from napari_anomaly.networks.volume import VolumeFeatures, VolumeNetwork
 EMBEDDING = 64
 """Length of the joint embedding vector."""
 
-_PLANE_LEVEL, _VOLUME_LEVEL = 3, 2  # both are cells of 16 mm
+_PLANE_LEVEL, _VOLUME_LEVEL = 3, 2  # cells of 16 mm in the plane, of 24 mm in the volume
 
 
 class JointOutput(NamedTuple):
@@ -26,7 +26,7 @@ class JointOutput(NamedTuple):
     plane: Tensor
     """Voxel logit of the 2D network alone, shape (slice, 1, y, x)."""
     volume: Tensor
-    """Voxel logit of the 3D network alone, shape (scan, 1, z/2, y/2, x/2)."""
+    """Voxel logit of the 3D network alone, shape (scan, 1, z/3, y/3, x/3)."""
     scan: Tensor
     """Scan-level logit, shape (scan,)."""
     embeddings: tuple[Tensor, Tensor]
@@ -51,7 +51,7 @@ class JointNetwork(nn.Module):
     def __init__(
         self,
         plane_widths: tuple[int, ...] = (24, 48, 96, 160),
-        volume_widths: tuple[int, ...] = (16, 32, 64, 128),
+        volume_widths: tuple[int, ...] = (24, 48, 96, 128),
     ) -> None:
         super().__init__()
         self.plane = PlaneNetwork(plane_widths)
@@ -73,7 +73,7 @@ class JointNetwork(nn.Module):
         slices : Tensor
             Shape (slice, `PLANE_CHANNELS`, y, x), pixels of 1 mm.
         volume : Tensor
-            Shape (scan, `VOLUME_CHANNELS`, z/2, y/2, x/2), voxels of 2 mm over the same field of view.
+            Shape (scan, `VOLUME_CHANNELS`, z/3, y/3, x/3), voxels of 3 mm over the same field of view.
         where : Tensor
             Position of every slice along z, -1 (first edge) to 1 (last edge), shape (slice,).
         scan_of : Tensor

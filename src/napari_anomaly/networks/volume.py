@@ -1,4 +1,4 @@
-"""The 3D network: the whole head at once, at 2 mm, for context."""
+"""The 3D network: the whole head at once, in voxels of 3 mm, for context."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class VolumeNetwork(nn.Module):
         Input channels.
     outputs : int, default 1
         Voxel outputs.
-    widths : tuple of int, default (16, 32, 64, 128)
+    widths : tuple of int, default (24, 48, 96, 128)
         Channels at cells of 2, 4, 8 and 16 voxels.
 
     Notes
@@ -44,7 +44,7 @@ class VolumeNetwork(nn.Module):
         self,
         inputs: int = VOLUME_CHANNELS,
         outputs: int = 1,
-        widths: tuple[int, ...] = (16, 32, 64, 128),
+        widths: tuple[int, ...] = (24, 48, 96, 128),
     ) -> None:
         super().__init__()
         self.widths = widths
@@ -52,6 +52,6 @@ class VolumeNetwork(nn.Module):
         self.head = nn.Conv3d(widths[0], 8 * outputs, 1)
 
     def forward(self, volume: Tensor) -> VolumeFeatures:
-        """Score a volume of shape (scan, inputs, z, y, x), sides divisible by 16."""
+        """Score a volume of shape (scan, inputs, z, y, x), even sides."""
         features, levels = self.trunk(fold(volume))
         return VolumeFeatures(unfold(self.head(features)), features, levels)

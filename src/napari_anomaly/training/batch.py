@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_anomaly.preprocess import normalise, plane_inputs, volume_inputs
+from napari_anomaly.preprocess import REDUCTION, normalise, plane_inputs, volume_inputs
 from napari_anomaly.pretask.task import Difficulty, Painted, paint, sample
 from napari_anomaly.training.contrast import BRIGHT
 from napari_anomaly.training.normals import Normal, Subject, make_normal
@@ -157,8 +157,8 @@ def choose_slices(truth: Tensor, mask: Tensor, count: int, rng: np.random.Genera
 
 
 def _cut(image: Tensor, mask: Tensor, truth: Tensor, positions: Tensor, index: int) -> tuple[Tensor, ...]:
-    coarse = functional.avg_pool3d(truth[None, None].float(), 2)
-    cells = functional.avg_pool2d(mask[positions][:, None].float(), 16).flatten(1) > 0.3
+    coarse = functional.avg_pool3d(truth[None, None].float(), REDUCTION)
+    cells = functional.avg_pool2d(mask[positions][:, None].float(), 16, ceil_mode=True).flatten(1) > 0.3
     return (
         plane_inputs(image, mask, positions),
         volume_inputs(image, mask),

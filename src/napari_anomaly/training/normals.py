@@ -14,17 +14,9 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from napari_anomaly.preprocess import middle_of, normalise, place, silhouette_fine
+from napari_anomaly.preprocess import FIELD, HEAD, HEAD_MM, middle_of, normalise, place, silhouette_fine
 from napari_anomaly.pretask.shapes import rotation
 from napari_anomaly.training.contrast import CLASSES, CSF, Family, brain_classes, draw_contrast, draw_family
-
-FIELD = (160, 192, 160)
-"""Field of view around the brain in mm: superior, posterior, left."""
-
-HEAD = (80, 96, 80)
-"""Field of view of the brain extraction in voxels of `HEAD_MM`."""
-
-HEAD_MM = 3.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -41,7 +41,7 @@ class TrainSettings(BaseModel):
     slices_per_scan: int = Field(default=6, ge=1, le=160, description="Slices of each scan in a step.")
     pool: int = Field(default=48, ge=1, le=4096, description="Synthesised normal scans kept ready.")
     renew_every: int = Field(
-        default=5, ge=1, le=1000, description="Steps after which the oldest scan of the pool is made anew."
+        default=7, ge=1, le=1000, description="Steps after which the oldest scan of the pool is made anew."
     )
     learning_rate: float = Field(default=2e-3, gt=0, le=0.1, description="Peak learning rate (AdamW).")
     embedding_weight: float = Field(
