@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from napari_anomaly.detector.engine import Engine
     from napari_anomaly.detector.tiling import RawScores
     from napari_anomaly.networks.joint import JointNetwork
     from napari_anomaly.preprocess import Prepared
@@ -109,7 +110,7 @@ def detect(
         ids = supervoxels(scan.voxels, mask, spacing=scan.geometry.spacing, size_mm3=settings.supervoxel_mm3)
         proxy = superpixel_image(scan.voxels, ids)
     networks = settings.networks or detector.card.best
-    raw, device = yield from _run(detector, prepared, settings, chosen.name, clock=clock, notes=notes)
+    raw, device, engine = yield from _run(detector, prepared, settings, chosen.name, clock=clock, notes=notes)
     yield Progress(95, 100, "Calibrating")
     with clock.stage("calibrate"):
         anomaly_map = _calibrated(scan, detector, prepared, networks, smoothed(raw, networks, detector), mask)
@@ -118,7 +119,7 @@ def detect(
         supervoxels=Supervoxels(ids, proxy, scan.geometry),
         seconds=clock.seconds,
         device=device,
-        engine="torch",
+        engine=engine,
         notes=tuple(dict.fromkeys(notes)),
         settings=settings,
     )
@@ -142,18 +143,19 @@ def _run(
     *,
     clock: _Clock,
     notes: list[str],
-) -> Generator[Progress, None, tuple[RawScores, str]]:
+) -> Generator[Progress, None, tuple[RawScores, str, str]]:
     import torch
 
     for name, tile, half in _attempts(device, settings.tile):
         try:
-            network = _on(detector, name, half=half)
-            raw = yield from _passes(network, prepared, settings, torch.device(name), tile=tile, clock=clock)
+            with clock.stage("load networks"):
+                engine = _engine(detector, settings, name, half=half)
+            raw = yield from _passes(engine, prepared, settings, torch.device(name), tile=tile, clock=clock)
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             notes.append("The GPU's memory was short: the detection went on with less of it, or on the CPU.")
         else:
-            return raw, name
+            return raw, name, engine.name
     raise DetectorError("There was not enough memory for this scan. Close other programs, or use a smaller scan.")
 
 
@@ -161,6 +163,16 @@ def _attempts(device: str, tile: int) -> list[tuple[str, int, bool]]:
     if device == "cpu":
         return [("cpu", tile, False)]
     return [(device, tile, False), (device, max(1, tile // 4), False), (device, 1, True), ("cpu", tile, False)]
+
+
+def _engine(detector: Detector, settings: DetectSettings, device: str, *, half: bool) -> Engine:
+    from napari_anomaly.detector.engine import OpenVinoEngine, TorchEngine, installed
+
+    wanted = settings.engine == "openvino" or (settings.engine == "auto" and installed())
+    if device == "cpu" and wanted:
+        network: JointNetwork = detector.network  # type: ignore[assignment]
+        return OpenVinoEngine(network, detector.sha256)
+    return TorchEngine(_on(detector, device, half=half))
 
 
 def _on(detector: Detector, device: str, *, half: bool) -> JointNetwork:
@@ -177,7 +189,7 @@ def _on(detector: Detector, device: str, *, half: bool) -> JointNetwork:
 
 
 def _passes(
-    network: JointNetwork,
+    engine: Engine,
     prepared: Prepared,
     settings: DetectSettings,
     device: torch.device,
@@ -192,7 +204,7 @@ def _passes(
     results = []
     for index in range(passes):
         turned = (image, mask) if index == 0 else (image.flip(-1), mask.flip(-1))
-        steps = score(network, *turned, tile=tile, slice_step=prepared.slice_step)
+        steps = score(engine, *turned, tile=tile, slice_step=prepared.slice_step)
         while True:
             with clock.stage("networks"):
                 try:
@@ -223,7 +235,8 @@ def _calibrated(
     inside = raw[prepared.mask.numpy()]
     on_scan = prepared.to_scan(torch.from_numpy(raw)).numpy()
     score = np.zeros(on_scan.shape, np.float32)
-    score[mask] = calibrate(on_scan[mask], calibration)
+    # 0 is kept for what was not looked at
+    score[mask] = np.maximum(calibrate(on_scan[mask], calibration), 1e-6)
     return AnomalyMap(
         score=score,
         geometry=scan.geometry,

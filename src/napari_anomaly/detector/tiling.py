@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_anomaly.networks.joint import JointNetwork, context_at
+from napari_anomaly.detector.engine import Engine
+from napari_anomaly.networks.joint import context_at
 from napari_anomaly.networks.volume import VolumeFeatures
 from napari_anomaly.preprocess import plane_inputs, volume_inputs
 from napari_anomaly.progress import Progress
@@ -34,14 +35,14 @@ class RawScores(NamedTuple):
 
 
 def score(
-    network: JointNetwork, image: Tensor, mask: Tensor, *, tile: int = 12, slice_step: int = 1
+    engine: Engine, image: Tensor, mask: Tensor, *, tile: int = 12, slice_step: int = 1
 ) -> Generator[Progress, None, RawScores]:
     """Score every voxel.
 
     Parameters
     ----------
-    network : JointNetwork
-        In evaluation mode, on the device of `image`.
+    engine : Engine
+        Runs the networks on the device of `image`.
     image, mask : Tensor
         Normalised scan and region, see `preprocess.Prepared`.
     tile : int, default 12
@@ -59,9 +60,8 @@ def score(
     RawScores
         Same shape as `image`.
     """
-    kind = next(network.parameters()).dtype
     with torch.inference_mode():
-        seen = network.volume(volume_inputs(image, mask).to(kind))
+        seen, scan = engine.volume(volume_inputs(image, mask))
         coarse = functional.interpolate(seen.logit, size=image.shape, mode="trilinear")[0, 0].float()
         positions = _positions(mask, slice_step)
         window = _window(mask)
@@ -70,30 +70,29 @@ def score(
         yield Progress(start, len(positions), "Looking at slices")
         with torch.inference_mode():
             chosen = positions[start : start + tile]
-            joint, plane = _tile(network, seen, image, mask, chosen, window)
+            joint, plane = _tile(engine, seen, image, mask, chosen, window)
             planes[0, start : start + tile, window[0], window[1]] = joint
             planes[1, start : start + tile, window[0], window[1]] = plane
     with torch.inference_mode():
         joint, plane = (_spread(values, positions, image.shape[0]).clamp(-LIMIT, LIMIT) for values in planes)
-        return RawScores(joint, plane, coarse.clamp(-LIMIT, LIMIT), float(network.scan_logit(seen)[0]))
+        return RawScores(joint, plane, coarse.clamp(-LIMIT, LIMIT), scan)
 
 
 def _tile(
-    network: JointNetwork,
+    engine: Engine,
     seen: VolumeFeatures,
     image: Tensor,
     mask: Tensor,
     positions: Tensor,
     window: tuple[slice, slice],
 ) -> tuple[Tensor, Tensor]:
-    kind = next(network.parameters()).dtype
     slices = plane_inputs(image, mask, positions)[:, :, window[0], window[1]]
-    logit, features, _ = network.plane(slices.to(kind).contiguous(memory_format=torch.channels_last))
+    logit, features = engine.plane(slices)
     where = (2 * positions + 1) / image.shape[0] - 1
     half = torch.Size((image.shape[1] // 2, image.shape[2] // 2))
     context = context_at(seen, where, torch.zeros_like(positions), half)
     halved = [slice(part.start // 2, part.stop // 2) for part in window]
-    joint = network.fuse(logit, features, context[:, :, halved[0], halved[1]].to(kind))
+    joint = engine.fuse(logit, features, context[:, :, halved[0], halved[1]])
     return joint[:, 0].float(), logit[:, 0].float()
 
 

@@ -31,7 +31,7 @@ def normalisation(dimensions: Dimensions, channels: int) -> nn.Module:
 
 
 class InstanceNorm(nn.Module):
-    """Instance normalisation (Ulyanov et al. 2016) that keeps the channels-last layout while it trains.
+    """Instance normalisation (Ulyanov et al. 2016) that keeps the channels-last layout.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class InstanceNorm(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return features of mean 0 and variance 1 per scan and channel, then scaled and shifted."""
-        if not self.training:
+        if torch.jit.is_tracing():
             return functional.instance_norm(features, weight=self.weight, bias=self.bias)
         # batch statistics of one scan are its instance statistics, without the copies of instance_norm
         return torch.cat(

@@ -29,6 +29,7 @@ class PlaneNetwork(nn.Module):
 
     def __init__(self, widths: tuple[int, ...] = (24, 48, 96, 160)) -> None:
         super().__init__()
+        self.inputs = PLANE_CHANNELS
         self.widths = widths
         self.trunk = UNet(2, 4 * PLANE_CHANNELS, widths)
         self.head = nn.Conv2d(widths[0], 4, 1)

@@ -47,6 +47,7 @@ class VolumeNetwork(nn.Module):
         widths: tuple[int, ...] = (24, 48, 96, 128),
     ) -> None:
         super().__init__()
+        self.inputs = inputs
         self.widths = widths
         self.trunk = UNet(3, 8 * inputs, widths)
         self.head = nn.Conv3d(widths[0], 8 * outputs, 1)

@@ -13,6 +13,7 @@ import torch
 from napari_anomaly.anomaly import FalseFindings, from_decades
 from napari_anomaly.detector.calibration import Calibration, calibrate, fit_calibration, scan_raw_score
 from napari_anomaly.detector.detect import smooth
+from napari_anomaly.detector.engine import TorchEngine
 from napari_anomaly.detector.settings import Networks
 from napari_anomaly.detector.tiling import score
 from napari_anomaly.networks.joint import JointNetwork
@@ -102,7 +103,7 @@ def _measure(
     network: JointNetwork, normal: Normal, truth: torch.Tensor | None, into: dict[Networks, list[Trial]]
 ) -> None:
     image = normalise(normal.image.float(), normal.mask)
-    raw = drain(score(network, image, normal.mask))
+    raw = drain(score(TorchEngine(network), image, normal.mask))
     inside = normal.mask.cpu().numpy()
     wanted = np.zeros_like(inside) if truth is None else truth.cpu().numpy()
     for name in NETWORKS:

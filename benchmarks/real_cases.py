@@ -1,0 +1,114 @@
+"""Measure a detector on real patients and write the table of docs/results/real-cases.md.
+
+    python benchmarks/real_cases.py FOLDER [--detector brain-mri] [--device auto]
+
+FOLDER holds one folder per patient with scans and one ``*mask*.nii.gz`` on their grid. The patients choose nothing:
+the threshold and the way to use the networks are the detector's own, fixed before.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from napari_anomaly import io
+from napari_anomaly.detector import checkpoint
+from napari_anomaly.detector.detect import detect
+from napari_anomaly.detector.settings import DetectSettings
+from napari_anomaly.evaluation.protocol import CaseFigures, Scored, evaluate_case, read_truth
+from napari_anomaly.findings import find
+from napari_anomaly.progress import drain
+
+OUT = Path(__file__).parents[1] / "docs" / "results"
+WAYS = ("joint", "plane", "volume", "mean")
+HEAD = (
+    "| patient | scan | intensity AP | joint AP | 2D AP | 3D AP | mean AP | Dice at the detector's threshold | best Dice "
+    "| lesions found | false findings | scan score | seconds |\n|" + "---|" * 13
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--detector", default=checkpoint.DEFAULT)
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    detector = checkpoint.load(options.detector)
+    rows, strips = [], []
+    for mask_path in sorted(options.folder.glob("*/*mask*.nii.gz")):
+        for path in sorted(mask_path.parent.glob("*.nii.gz")):
+            if path != mask_path:
+                row, strip = measure(path, mask_path, detector, options.device)
+                rows.append(row)
+                strips.append(strip)
+                print(row, flush=True)
+    write(rows, strips, detector)
+
+
+def measure(path: Path, mask_path: Path, detector: checkpoint.Detector, device: str) -> tuple[str, np.ndarray]:
+    scan = io.read_scan(path)
+    truth = read_truth(io.read_scan(mask_path), scan)
+    figures: dict[str, CaseFigures] = {}
+    for way in WAYS:
+        found = drain(detect(scan, detector, DetectSettings(device=device, networks=way)))
+        at, smallest = found.map.default_threshold, found.map.default_min_volume_mm3
+        findings = find(found.map, at, min_volume_mm3=smallest)
+        seconds = sum(found.seconds.values())
+        figures[way] = evaluate_case(scan, truth, Scored.of_detection(found.map, findings), seconds=seconds)
+        if way == detector.card.best:
+            strip = picture(scan.voxels, truth, findings.mask > 0)
+    own = figures[detector.card.best]
+    intensity = max(own.intensity.bright_average_precision or 0, own.intensity.dark_average_precision or 0)
+    ranked = " | ".join(f"{figures[way].inside.average_precision:.2f}" for way in WAYS)
+    lesions = own.lesions
+    row = (
+        f"| {mask_path.parent.name} | {scan.name} | {intensity:.2f} | {ranked} | {own.inside.dice:.2f} "
+        f"| {own.inside.best_dice:.2f} | {lesions.found}/{lesions.lesions} | {lesions.false_findings} "
+        f"| {own.scan_score:.3f} | {own.seconds:.1f} |"
+    )
+    return row, strip
+
+
+def picture(voxels: np.ndarray, truth: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Scan, scan with truth (green) and findings (red) through the slice with most truth."""
+    z = int(truth.sum((1, 2)).argmax())
+    plane = np.asarray(voxels[z], np.float32)
+    high = np.percentile(voxels[voxels > voxels.min()], 99.5)
+    grey = np.clip(plane / high, 0, 1)
+    colour = np.stack([grey] * 3, -1)
+    colour[truth[z]] = colour[truth[z]] * 0.5 + np.array([0, 0.5, 0])
+    colour[found[z]] = colour[found[z]] * 0.6 + np.array([0.4, 0, 0])
+    side = np.zeros((240, 480, 3), np.float32)
+    h, w = min(240, grey.shape[0]), min(240, grey.shape[1])
+    side[:h, :w], side[:h, 240 : 240 + w] = grey[:h, :w, None], colour[:h, :w]
+    return (side * 255).astype(np.uint8)
+
+
+def write(rows: list[str], strips: list[np.ndarray], detector: checkpoint.Detector) -> None:
+    lines = [
+        "# Real patients",
+        "",
+        f"Detector {detector.name} {detector.version}, sha256 {detector.sha256[:16]}; it uses its "
+        f"'{detector.card.best}' output, at its own threshold {detector.default_threshold:.6f} and smallest finding "
+        f"{detector.default_min_volume_mm3:.0f} mm3. No patient took part in training, calibration or any choice.",
+        "AP is average precision over the voxels that the detector looked at; intensity is plain brightness or "
+        "darkness, whichever is better, with the truth in hand.",
+        "",
+        "Made by `python benchmarks/real_cases.py FOLDER`.",
+        "",
+        HEAD,
+        *rows,
+        "",
+        "![scan, and truth (green) under findings (red)](real-cases.jpg)",
+    ]
+    OUT.mkdir(parents=True, exist_ok=True)
+    (OUT / "real-cases.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    half = -(-len(strips) // 2)
+    strips += [np.zeros_like(strips[0])] * (2 * half - len(strips))
+    sheet = np.concatenate([np.concatenate(strips[:half]), np.concatenate(strips[half:])], axis=1)
+    Image.fromarray(sheet).save(OUT / "real-cases.jpg", quality=85)
+
+
+if __name__ == "__main__":
+    main()
