@@ -23,8 +23,8 @@ from napari_anomaly.progress import drain
 OUT = Path(__file__).parents[1] / "docs" / "results"
 WAYS = ("joint", "plane", "volume", "mean")
 HEAD = (
-    "| patient | scan | intensity AP | joint AP | 2D AP | 3D AP | mean AP | Dice at the detector's threshold | best Dice "
-    "| lesions found | false findings | scan score | seconds |\n|" + "---|" * 13
+    "| patient | scan | intensity AP | joint AP | 2D AP | 3D AP | mean AP | Dice at the detector's threshold "
+    "| best Dice | lesions found | false findings | scan score | seconds |\n|" + "---|" * 13
 )
 
 

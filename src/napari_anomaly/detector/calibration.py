@@ -1,7 +1,5 @@
 """What a score means: shares of normal voxels and of normal scans, learned from held-out normals."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

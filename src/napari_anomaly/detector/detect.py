@@ -62,7 +62,7 @@ class _Clock:
 
 
 def detect(
-    scan: Scan, detector: Detector, settings: DetectSettings = DetectSettings()
+    scan: Scan, detector: Detector, settings: DetectSettings | None = None
 ) -> Generator[Progress, None, Detection]:
     """Detect anomalies.
 
@@ -96,6 +96,7 @@ def detect(
 
     from napari_anomaly.preprocess import prepare
 
+    settings = settings or DetectSettings()
     chosen = choose(settings.device)
     clock, notes = _Clock(), list(scan.notes)
     if scan.geometry.unit == "voxel":
