@@ -17,11 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 EVERYTHING = [
     *MODULES,
     ROOT / "start.py",
-    *(
-        path
-        for folder in ("tests", "examples", "benchmarks", "docs")
-        for path in (ROOT / folder).rglob("*.py")
-    ),
+    *(path for folder in ("examples", "benchmarks", "docs") for path in (ROOT / folder).rglob("*.py")),
 ]
 
 MODULE_LIMIT, MODULE_MEDIAN = 500, 150
