@@ -103,14 +103,15 @@ def test_the_detector_never_runs_in_the_windows_thread(
 
 
 def test_the_window_stays_alive_while_it_runs(make_panel: MakePanel, scan: Scan, qtbot: QtBot) -> None:
-    panel = make_panel(scan, engine=FakeEngine(1.0))
+    panel = make_panel(scan, engine=FakeEngine(2.0))
     panel.detect()
     turns = 0
-    while panel.jobs.running:
+    while panel.jobs.running and turns < 1000:
         qtbot.wait(10)
         panel.viewer.dims.set_point(0, float(turns % 20))
         turns += 1
-    assert turns > 20
+    # A window that waits for its detector turns once; a slow software renderer still turns a few times.
+    assert turns > 3
 
 
 def test_progress_shows_share_and_time_left(make_panel: MakePanel, scan: Scan, qtbot: QtBot) -> None:

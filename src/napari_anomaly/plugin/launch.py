@@ -4,6 +4,7 @@ from pathlib import Path
 
 import napari
 from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication
 
 from napari_anomaly.errors import AnomalyError, ScanError
 from napari_anomaly.plugin.contributions import dock, open_file
@@ -43,12 +44,18 @@ def open_and_detect(source: str | Path = "ms-flair", *, screenshot: Path | None 
 
         def finish(problem: str) -> None:
             problems.append(problem)
+            findings = panel.case.session.findings if panel.case is not None and not problem else None
+            if findings is not None and len(findings):
+                panel.go_to(findings.items[0])
             QTimer.singleShot(_DRAWN_AFTER_MS, save)
 
         def save() -> None:
-            if not problems[0]:
-                viewer.screenshot(str(screenshot), canvas_only=False, flash=False)
-            viewer.close()
+            try:
+                if not problems[0]:
+                    viewer.screenshot(str(screenshot), canvas_only=False, flash=False)
+            finally:
+                viewer.close()
+                QApplication.quit()
 
         panel.ended.connect(finish)
     panel.detect()

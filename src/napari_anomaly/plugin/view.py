@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from jaxtyping import Float, Num
 from napari.components import ViewerModel
-from napari.layers import Image, Layer
+from napari.layers import Layer
 
 from napari_anomaly.geometry import Geometry
 
@@ -108,7 +108,7 @@ def describe_place(geometry: Geometry, index: Num[np.ndarray, "3"]) -> str:
     return f"voxel z {z}  y {y}  x {x} (size unknown)"
 
 
-def true_status(layer: Image, geometry: Geometry, world: Sequence[float], status: dict[str, Any]) -> None:
+def true_status(layer: Layer, geometry: Geometry, world: Sequence[float], status: dict[str, Any]) -> None:
     """Put true millimetres of the patient into a status of napari's, in place.
 
     napari shows its own world, whose axes are (inferior, posterior, left), and which an oblique scan does not
