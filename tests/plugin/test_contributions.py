@@ -117,7 +117,7 @@ def test_masks_are_labels(tmp_path: Path, name: str, values: tuple[int, int], ki
 
 def test_a_tiff_without_spacing_is_shown_in_voxels(tmp_path: Path) -> None:
     path = tmp_path / "stack.tif"
-    tifffile.imwrite(path, np.arange(60, dtype=np.uint16).reshape(3, 4, 5))
+    tifffile.imwrite(path, np.arange(60, dtype=np.uint16).reshape(3, 4, 5), photometric="minisblack")
     assert open_file(path)[1]["units"] == ("pixel",) * 3
 
 

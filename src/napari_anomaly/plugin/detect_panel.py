@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import napari.viewer
+import numpy as np
+from jaxtyping import UInt8
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from psygnal import Signal
@@ -30,6 +32,8 @@ from napari_anomaly.scan import Scan
 from napari_anomaly.session import Question
 
 __all__ = ["DetectPanel"]
+
+Answer: TypeAlias = tuple[Findings, UInt8[np.ndarray, "z y x"]]
 
 _FILES = "NIfTI (*.nii.gz *.nii);;TIFF (*.tif *.tiff)"
 _ROLES: tuple[Role, ...] = ("map", "mask", "proxies")
@@ -307,7 +311,7 @@ class DetectPanel(QWidget):
         question = case.session.question if case is not None else None
         if case is None or question is None or case.session.has_findings:
             return
-        listener = Listener[Findings](
+        listener = Listener[Answer](
             done=partial(self._on_findings, case, question), failed=self._on_failed_count
         )
         self.counts.start(partial(_answer, question), listener)
@@ -315,11 +319,12 @@ class DetectPanel(QWidget):
     def _on_failed_count(self, error: Exception) -> None:
         self.message.error(_words(error))
 
-    def _on_findings(self, case: Case, question: Question, findings: Findings) -> None:
+    def _on_findings(self, case: Case, question: Question, answer: Answer) -> None:
+        findings, mask = answer
         if not case.session.accept(question, findings):
             return
         first = case.layers.mask is None
-        case.layers.show_findings(findings, case.scan)
+        case.layers.show_findings(findings, case.scan, mask)
         if first:
             self._watch_layers(case)
         if case is self._case:
@@ -502,9 +507,10 @@ def _words(error: Exception) -> str:
     )
 
 
-def _answer(question: Question) -> Steps[Findings]:
+def _answer(question: Question) -> Steps[Answer]:
     yield Progress(0, 0, "counting")
-    return question.answer()
+    findings = question.answer()
+    return findings, findings.mask
 
 
 def _devices(engine: Engine) -> Steps[Any]:

@@ -116,6 +116,8 @@ def mask_layer(scan: Scan) -> LayerTuple:
         "opacity": 0.6,
         "metadata": {SCAN: scan},
     }
+    if int(labels.max(initial=0)) <= 1:
+        keywords["colormap"] = _outline()
     return labels, keywords, "labels"
 
 
@@ -370,11 +372,12 @@ class ResultLayers:
         scan
             The scan they belong to.
         mask
-            The mask where it differs from the findings (a review took some out).
+            The mask where it is at hand already, or differs from the findings (a review took some out); it is
+            taken over and must not be used further.
         """
         selection = set(self._viewer.layers.selection)
         self._note_strokes()
-        voxels = findings.mask if mask is None else mask.copy()
+        voxels = findings.mask if mask is None else mask
         if self._strokes is not None:
             voxels[self._strokes > 0] = 1
             voxels[self._strokes < 0] = 0
@@ -415,10 +418,13 @@ class ResultLayers:
         layer = self.mask
         if layer is None or self._mask_shown is None or self._mask_shown.shape != layer.data.shape:
             return
+        # Mostly nothing was painted, and then one fast comparison is all.
+        if np.array_equal(layer.data, self._mask_shown):
+            return
         painted = (layer.data > 0).astype(np.int8) - (self._mask_shown > 0)
-        if painted.any():
-            strokes = np.zeros_like(painted) if self._strokes is None else self._strokes
-            self._strokes = np.where(painted != 0, painted, strokes)
+        strokes = np.zeros_like(painted) if self._strokes is None else self._strokes
+        self._strokes = np.where(painted != 0, painted, strokes)
+        self._mask_shown = layer.data.copy()
 
     @property
     def painted(self) -> bool:

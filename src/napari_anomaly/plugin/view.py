@@ -44,10 +44,12 @@ def set_plane(viewer: ViewerModel, plane: Plane) -> None:
         return
     order = (*range(leading), *(leading + axis for axis in PLANES[plane]))
     was_3d = viewer.dims.ndisplay == 3
+    place = viewer.dims.point
     viewer.dims.order = order
     viewer.dims.ndisplay = 3 if plane == "3d" else 2
     if plane == "3d" or was_3d:
         viewer.reset_view()
+    viewer.dims.point = place
     if plane == "3d":
         _camera(viewer).set_view_direction(_LOOKING, _UP)
 
