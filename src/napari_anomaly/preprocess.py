@@ -11,8 +11,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_anomaly.errors import WrongModality
-from napari_anomaly.networks.plane import PLANE_CHANNELS, SLICE_OFFSETS_MM
-from napari_anomaly.networks.volume import VOLUME_CHANNELS
 from napari_anomaly.scan import Scan
 
 MULTIPLE = 12
@@ -24,6 +22,8 @@ REDUCTION = 3
 CLIP = (-1.5, 3.5)
 """Normalised intensities outside this range say nothing more."""
 
+SLICE_OFFSETS_MM = (-4, -2, 0, 2, 4)
+"""Neighbouring slices that the 2D network sees beside the one it scores, in mm."""
 
 MIN_BRAIN_ML, MAX_BRAIN_ML = 350.0, 2400.0
 """Smaller or larger than any brain that fills a scan."""
@@ -91,18 +91,23 @@ def prepare(scan: Scan, extraction: torch.nn.Module | None, *, device: torch.dev
     WrongModality
         If a brain is needed and none of a plausible size was found, or the scan is a CT.
     """
-    voxels = torch.from_numpy(np.nan_to_num(np.asarray(scan.voxels, np.float32), posinf=0, neginf=0)).to(device)
-    canonical = tuple(max(1, round(n * s)) for n, s in zip(scan.geometry.shape, scan.geometry.spacing, strict=True))
+    voxels = torch.from_numpy(np.nan_to_num(np.asarray(scan.voxels, np.float32), posinf=0, neginf=0)).to(
+        device
+    )
+    canonical = tuple(
+        max(1, round(n * s)) for n, s in zip(scan.geometry.shape, scan.geometry.spacing, strict=True)
+    )
     image = resample(voxels, canonical)  # type: ignore[arg-type]
     mask = silhouette_fine(image) if extraction is None else _brain(scan, image, extraction)
     centre = middle_of(mask)
     low, high = zip(*(_extent(mask, axis) for axis in range(3)), strict=True)
     sides = tuple(
-        max(field, -(-(b - a + 8) // MULTIPLE) * MULTIPLE) for field, a, b in zip(FIELD, low, high, strict=True)
+        max(field, -(-(b - a + 8) // MULTIPLE) * MULTIPLE)
+        for field, a, b in zip(FIELD, low, high, strict=True)
     )
-    inside = place(mask, sides, centre)  # type: ignore[arg-type]
+    inside = place(mask, sides, centre)
     return Prepared(
-        image=normalise(place(image, sides, centre), inside),  # type: ignore[arg-type]
+        image=normalise(place(image, sides, centre), inside),
         mask=inside,
         canonical=canonical,  # type: ignore[arg-type]
         centre=centre,
@@ -268,9 +273,10 @@ def plane_inputs(image: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        Shape (slice, `PLANE_CHANNELS`, y, x), channels last in memory.
+        Shape (slice, 10, y, x), channels last in memory: the neighbouring slices, the middle one mirrored, the mask,
+        three coordinates.
     """
-    depth, height, width = image.shape
+    depth = len(image)
     stack = [image[(positions + offset).clamp(0, depth - 1)] for offset in SLICE_OFFSETS_MM]
     stack.append(stack[len(SLICE_OFFSETS_MM) // 2].flip(-1))
     stack.append(mask[positions].float())
@@ -279,10 +285,7 @@ def plane_inputs(image: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
     stack.append(inside * z[positions][:, None, None])
     stack.append(inside * y[None, :, None])
     stack.append(inside * x[None, None, :])
-    joined = torch.stack(stack, dim=1)
-    if joined.shape[1] != PLANE_CHANNELS:  # pragma: no cover - a mistake in this module
-        raise ValueError(f"{joined.shape[1]} channels, {PLANE_CHANNELS} needed")
-    return joined.contiguous(memory_format=torch.channels_last)
+    return torch.stack(stack, dim=1).contiguous(memory_format=torch.channels_last)
 
 
 def volume_inputs(image: Tensor, mask: Tensor) -> Tensor:
@@ -298,17 +301,14 @@ def volume_inputs(image: Tensor, mask: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        Shape (1, `VOLUME_CHANNELS`, z/3, y/3, x/3).
+        Shape (1, 6, z/3, y/3, x/3): the scan, the scan mirrored, the mask, three coordinates.
     """
     coarse = functional.avg_pool3d(torch.stack((image, mask.float()))[None], REDUCTION)[0]
     inside = (coarse[1] > 0.5).float()
     z, y, x = coordinates(inside > 0)
     channels = [coarse[0], coarse[0].flip(-1), coarse[1]]
     channels += [inside * z[:, None, None], inside * y[None, :, None], inside * x[None, None, :]]
-    joined = torch.stack(channels)[None]
-    if joined.shape[1] != VOLUME_CHANNELS:  # pragma: no cover - a mistake in this module
-        raise ValueError(f"{joined.shape[1]} channels, {VOLUME_CHANNELS} needed")
-    return joined.contiguous(memory_format=torch.channels_last_3d)
+    return torch.stack(channels)[None].contiguous(memory_format=torch.channels_last_3d)
 
 
 def extraction_inputs(image: Tensor) -> Tensor:
@@ -414,7 +414,9 @@ def _first_guess(outline: Tensor) -> tuple[int, int, int]:
 def _largest(mask: Tensor) -> Tensor:
     labels, count = ndimage.label(mask.cpu().numpy())
     largest = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:])) if count else labels > 0
-    solid = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(largest, 2), iterations=2)[2:-2, 2:-2, 2:-2])
+    solid = ndimage.binary_fill_holes(
+        ndimage.binary_closing(np.pad(largest, 2), iterations=2)[2:-2, 2:-2, 2:-2]
+    )
     # a voxel around the component keeps the soft border, which places the surface below the voxel size
     grown = ndimage.binary_dilation(solid)
     return torch.from_numpy(grown).to(mask.device)

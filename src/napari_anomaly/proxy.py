@@ -96,7 +96,9 @@ def _box(mask: Bool[np.ndarray, "z y x"]) -> tuple[slice, slice, slice]:
     return spans[0], spans[1], spans[2]
 
 
-def _compact(labels: Num[np.ndarray, "_ _ _"], inside: Bool[np.ndarray, "_ _ _"]) -> UInt16[np.ndarray, "_ _ _"]:
+def _compact(
+    labels: Num[np.ndarray, "_ _ _"], inside: Bool[np.ndarray, "_ _ _"]
+) -> UInt16[np.ndarray, "_ _ _"]:
     kept = np.where(inside, labels.astype(np.int64) + 1, 0)
     present = np.bincount(kept.reshape(-1)) > 0
     present[0] = False

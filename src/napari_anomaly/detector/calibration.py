@@ -33,7 +33,9 @@ class Calibration(BaseModel):
     """Number of normal scans behind the figures."""
 
 
-def fit_calibration(samples: Sequence[Float32[np.ndarray, " voxels"]]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def fit_calibration(
+    samples: Sequence[Float32[np.ndarray, " voxels"]],
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Raw scores at fixed shares of the voxels of normal scans; every scan counts the same.
 
     Parameters
@@ -75,7 +77,7 @@ def calibrate(raw: Float[np.ndarray, "..."], calibration: Calibration) -> Float3
     room = TOP - decades[-1]
     spread = max(1.0, (knots[-1] - knots[0]) / 4)
     total = within + room * (1 - np.exp(-beyond / spread))
-    return (1 - 10.0 ** -total).astype(np.float32)
+    return np.asarray(1 - 10.0**-total, np.float32)
 
 
 def scan_raw_score(raw: Float[np.ndarray, " voxels"], share: float = 5e-4) -> float:

@@ -157,13 +157,20 @@ def _run(
             notes.append("The GPU's memory was short: the detection went on with less of it, or on the CPU.")
         else:
             return raw, name, engine.name
-    raise DetectorError("There was not enough memory for this scan. Close other programs, or use a smaller scan.")
+    raise DetectorError(
+        "There was not enough memory for this scan. Close other programs, or use a smaller scan."
+    )
 
 
 def _attempts(device: str, tile: int) -> list[tuple[str, int, bool]]:
     if device == "cpu":
         return [("cpu", tile, False)]
-    return [(device, tile, False), (device, max(1, tile // 4), False), (device, 1, True), ("cpu", tile, False)]
+    return [
+        (device, tile, False),
+        (device, max(1, tile // 4), False),
+        (device, 1, True),
+        ("cpu", tile, False),
+    ]
 
 
 def _engine(detector: Detector, settings: DetectSettings, device: str, *, half: bool) -> Engine:
@@ -177,12 +184,8 @@ def _engine(detector: Detector, settings: DetectSettings, device: str, *, half: 
 
 
 def _on(detector: Detector, device: str, *, half: bool) -> JointNetwork:
-    import torch
-
     network: JointNetwork = detector.network  # type: ignore[assignment]
-    network.plane.to(memory_format=torch.channels_last)
-    network.fusion.to(memory_format=torch.channels_last)
-    network.volume.to(memory_format=torch.channels_last_3d)
+    network.use_channels_last()
     if device == "cpu":
         return network
     moved = deepcopy(network).to(device)
@@ -202,7 +205,7 @@ def _passes(
 
     image, mask = prepared.image.to(device), prepared.mask.to(device)
     passes = 2 if settings.mirror else 1
-    results = []
+    results: list[RawScores] = []
     for index in range(passes):
         turned = (image, mask) if index == 0 else (image.flip(-1), mask.flip(-1))
         steps = score(engine, *turned, tile=tile, slice_step=prepared.slice_step)
@@ -218,8 +221,12 @@ def _passes(
     if len(results) == 1:
         return results[0]
     first, second = results
-    pairs = [(getattr(first, name) + getattr(second, name).flip(-1)) / 2 for name in ("joint", "plane", "volume")]
-    return RawScores(*pairs, scan=(first.scan + second.scan) / 2)
+    return RawScores(
+        joint=(first.joint + second.joint.flip(-1)) / 2,
+        plane=(first.plane + second.plane.flip(-1)) / 2,
+        volume=(first.volume + second.volume.flip(-1)) / 2,
+        scan=(first.scan + second.scan) / 2,
+    )
 
 
 def _calibrated(

@@ -58,4 +58,6 @@ def choose(device: str = "auto") -> DeviceChoice:
         if choice.name == device:
             return choice
     names = ", ".join(choice.name for choice in here)
-    raise DetectorError(f"The device {device} was asked for; this machine has {names}. Choose one of them, or auto.")
+    raise DetectorError(
+        f"The device {device} was asked for; this machine has {names}. Choose one of them, or auto."
+    )

@@ -98,7 +98,10 @@ class OpenVinoEngine:
         parts: dict[str, tuple[nn.Module, tuple[Tensor, ...]]] = {
             "volume": (_Volume(network), (torch.zeros(1, network.volume.inputs, side, side, side),)),
             "plane": (_Plane(network), (torch.zeros(1, network.plane.inputs, side, side),)),
-            "fuse": (_Fuse(network), (torch.zeros(1, 1, side, side), torch.zeros(half), torch.zeros(context))),
+            "fuse": (
+                _Fuse(network),
+                (torch.zeros(1, 1, side, side), torch.zeros(half), torch.zeros(context)),
+            ),
         }
         folder = _cache() / f"{key[:16]}-{openvino.__version__.split('-')[0]}"
         self._compiled: dict[str, Any] = {

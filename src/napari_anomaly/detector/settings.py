@@ -31,6 +31,9 @@ class DetectSettings(BaseModel):
         description="Look a second time at the mirrored scan and average: steadier, twice the time.",
     )
     supervoxel_mm3: float = Field(
-        default=150.0, ge=8, le=20_000, description="Size of a supervoxel in mm3 (a voxel unit where mm are unknown)."
+        default=150.0,
+        ge=8,
+        le=20_000,
+        description="Size of a supervoxel in mm3 (a voxel unit where mm are unknown).",
     )
     tile: int = Field(default=12, ge=1, le=256, description="Slices that go through the 2D network at once.")

@@ -108,7 +108,9 @@ def _window(mask: Tensor) -> tuple[slice, slice]:
     for axis, other in ((1, 2), (2, 1)):
         present = torch.nonzero(mask.any(0).any(other - 1)).flatten()
         side = mask.shape[axis]
-        reach = max(side // 2 - int(present[0]), int(present[-1]) + 1 - side // 2) if len(present) else side // 2
+        reach = (
+            max(side // 2 - int(present[0]), int(present[-1]) + 1 - side // 2) if len(present) else side // 2
+        )
         half = min(side // 2, -(-(reach + 2) // 16) * 16)
         parts.append(slice(side // 2 - half, side // 2 + half))
     return parts[0], parts[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -46,7 +47,7 @@ class InstanceNorm(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return features of mean 0 and variance 1 per scan and channel, then scaled and shifted."""
-        if torch.jit.is_tracing():
+        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]  # public, and not listed
             return functional.instance_norm(features, weight=self.weight, bias=self.bias)
         # batch statistics of one scan are its instance statistics, without the copies of instance_norm
         return torch.cat(
@@ -122,10 +123,10 @@ class UNet(nn.Module):
         # the finest level costs the most and learns the least: its stem is its encoder
         self.encoders = nn.ModuleList(ResidualBlock(dimensions, width) for width in widths[1:])
         self.downs = nn.ModuleList(
-            ConvBlock(dimensions, fine, coarse, stride=2) for fine, coarse in zip(widths, widths[1:], strict=False)
+            ConvBlock(dimensions, fine, coarse, stride=2) for fine, coarse in pairwise(widths)
         )
         self.laterals = nn.ModuleList(
-            _CONVOLUTION[dimensions](coarse, fine, 1) for fine, coarse in zip(widths, widths[1:], strict=False)
+            _CONVOLUTION[dimensions](coarse, fine, 1) for fine, coarse in pairwise(widths)
         )
         self.decoders = nn.ModuleList(
             nn.Sequential(ConvBlock(dimensions, 2 * width, width), ConvBlock(dimensions, width, width))
@@ -144,6 +145,20 @@ class UNet(nn.Module):
             risen = functional.interpolate(narrowed, size=levels[level].shape[2:], mode=self.mode)
             features = self.decoders[level](torch.cat((risen, levels[level]), dim=1))
         return features, levels
+
+
+def use_channels_last(module: nn.Module, dimensions: Dimensions) -> None:
+    """Lay the weights of a module out so that convolutions run fastest.
+
+    Parameters
+    ----------
+    module : Module
+        Changed in place.
+    dimensions : {2, 3}
+        Spatial dimensions of its convolutions.
+    """
+    layout = torch.channels_last if dimensions == 2 else torch.channels_last_3d
+    module.to(memory_format=layout)  # type: ignore[call-overload]  # documented, and not annotated
 
 
 def fold(image: Tensor) -> Tensor:

@@ -6,11 +6,8 @@ from torch import Tensor, nn
 
 from napari_anomaly.networks.blocks import UNet, fold, unfold
 
-SLICE_OFFSETS_MM = (-4, -2, 0, 2, 4)
-"""Neighbouring slices that the network sees beside the one it scores, in mm."""
-
-PLANE_CHANNELS = len(SLICE_OFFSETS_MM) + 5
-"""Slices, the middle slice mirrored, the global binary mask, and three coordinates within it."""
+PLANE_CHANNELS = 10
+"""Five slices, the middle slice mirrored, the global binary mask, and three coordinates within it."""
 
 
 class PlaneNetwork(nn.Module):

@@ -59,7 +59,9 @@ def box(shape: Shape, grid: tuple[int, ...], *, margin: float = 1.6) -> tuple[sl
     return slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])
 
 
-def membership(shape: Shape, grid: tuple[int, ...], *, library: Tensor | None, device: torch.device) -> Tensor:
+def membership(
+    shape: Shape, grid: tuple[int, ...], *, library: Tensor | None, device: torch.device
+) -> Tensor:
     """Soft membership of the shape within its `box`, 0 to 1.
 
     Parameters
@@ -120,4 +122,4 @@ def rotation(vector: tuple[float, float, float]) -> np.ndarray:
     z, y, x = np.asarray(vector) / angle
     cross = np.array([[0, -x, y], [x, 0, -z], [-y, z, 0]])
     turned = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
-    return turned.astype(np.float32)
+    return np.asarray(turned, np.float32)

@@ -67,16 +67,19 @@ class Difficulty:
     ----------
     faintest, strongest : float
         Bounds of the absolute intensity change, shares of the brain's range.
+    plain : float
+        Share of scans with plain anomalies only: large, and far brighter or darker than any tissue.
     """
 
     faintest: float = 0.12
     strongest: float = 0.9
+    plain: float = 0.0
 
     @classmethod
     def at(cls, progress: float) -> Difficulty:
         """Difficulty at a share of the training done: plain first, since faint ones stall the learning."""
-        eased = min(1.0, progress / 0.4)
-        return cls(faintest=0.45 - 0.34 * eased, strongest=0.9)
+        eased = min(1.0, max(0.0, progress - 0.3) / 0.4)
+        return cls(faintest=0.45 - 0.34 * eased, strongest=0.9, plain=max(0.0, 0.75 - 1.25 * progress))
 
 
 def sample(
@@ -102,6 +105,8 @@ def sample(
     templates : int, default 0
         Number of real lesion shapes in the library.
     """
+    if rng.random() < difficulty.plain:
+        return tuple(_plain(rng, centres, bright) for _ in range(rng.integers(1, 6)))
     scenario: Scenario = rng.choice(["scatter", "mass", "infarct", "mixed"], p=[0.35, 0.25, 0.15, 0.25])
     sign = 1.0 if rng.random() < bright else -1.0
     if scenario == "scatter":
@@ -125,7 +130,9 @@ def sample(
     )
 
 
-def paint(image: Tensor, mask: Tensor, anomalies: tuple[Anomaly, ...], *, library: Tensor | None = None) -> Painted:
+def paint(
+    image: Tensor, mask: Tensor, anomalies: tuple[Anomaly, ...], *, library: Tensor | None = None
+) -> Painted:
     """Paint anomalies on a normal scan.
 
     Parameters
@@ -202,6 +209,12 @@ def _elsewhere(whole: Tensor, window: tuple[slice, slice, slice], seed: int) -> 
     return foreign.flip([axis for axis in range(3) if rng.random() < 0.5])
 
 
+def _plain(rng: np.random.Generator, centres: np.ndarray, bright: float) -> Anomaly:
+    shape = _outline(rng, centres[rng.integers(len(centres))], float(rng.uniform(4, 20)), 0)
+    sign = 1.0 if rng.random() < bright else -1.0
+    return Anomaly(shape=shape, kind="shift", amount=sign * float(rng.uniform(0.8, 1.6)))
+
+
 def _draw(
     rng: np.random.Generator,
     centres: np.ndarray,
@@ -251,7 +264,9 @@ def _sibling(rng: np.random.Generator, base: Anomaly, centres: np.ndarray) -> An
     # the lesions of one patient look alike and vary in size
     radius = float(np.clip(np.mean(base.shape.radii) * np.exp(rng.normal(0, 0.5)), 1.0, 12.0))
     shape = _outline(rng, centres[rng.integers(len(centres))], radius, 0)
-    return replace(base, shape=replace(shape, edge=base.shape.edge), amount=base.amount * rng.uniform(0.7, 1.2))
+    return replace(
+        base, shape=replace(shape, edge=base.shape.edge), amount=base.amount * rng.uniform(0.7, 1.2)
+    )
 
 
 def _mass(
@@ -269,6 +284,8 @@ def _mass(
         kind: Kind = rng.choice(["replace", "rim"])
         amount = float(rng.choice([-1, 1]) * rng.uniform(0.15, 0.9))
         parts.append(
-            replace(oedema, shape=core, kind=kind, amount=amount, tissue=0.0, second=float(rng.uniform(-0.7, 0.3)))
+            replace(
+                oedema, shape=core, kind=kind, amount=amount, tissue=0.0, second=float(rng.uniform(-0.7, 0.3))
+            )
         )
     return tuple(parts)

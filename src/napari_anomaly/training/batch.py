@@ -83,7 +83,8 @@ def subject_weights(subjects: Sequence[Subject]) -> np.ndarray:
     share = {"labels": 0.45, "t1": 0.45, "flair": 0.1}
     counts = {kind: sum(subject.kind == kind for subject in subjects) for kind in share}
     weights = np.array([share[subject.kind] / counts[subject.kind] for subject in subjects])
-    return weights / weights.sum()
+    chance: np.ndarray = weights / weights.sum()
+    return chance
 
 
 def paint_normal(

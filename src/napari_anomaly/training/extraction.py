@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from napari_anomaly.networks.blocks import use_channels_last
 from napari_anomaly.networks.volume import VolumeNetwork
-from napari_anomaly.preprocess import extraction_inputs
+from napari_anomaly.preprocess import HEAD, extraction_inputs
 from napari_anomaly.pretask.task import Difficulty, paint, sample
 from napari_anomaly.progress import Progress
 from napari_anomaly.training.contrast import draw_family
 from napari_anomaly.training.normals import (
-    HEAD,
     Subject,
     acquire,
     deformation,
@@ -53,7 +53,8 @@ def train_extraction(
         In evaluation mode.
     """
     heads = [subject for subject in subjects if subject.head is not None]
-    network = VolumeNetwork(inputs=2, widths=EXTRACTION_WIDTHS).to(device, memory_format=torch.channels_last_3d)
+    network = VolumeNetwork(inputs=2, widths=EXTRACTION_WIDTHS).to(device)
+    use_channels_last(network, 3)
     optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps, pct_start=0.1)
     for step in range(steps):

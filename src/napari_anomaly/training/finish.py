@@ -115,7 +115,9 @@ def _conclude(normal: dict[Networks, list[Trial]], painted: dict[Networks, list[
     for name in NETWORKS:
         for sigma in SMOOTHING_MM:
             precision = np.mean([_average_precision(trial, sigma) for trial in painted[name]])
-            table.append({"networks": name, "smoothing_mm": sigma, "average_precision": round(float(precision), 4)})
+            table.append(
+                {"networks": name, "smoothing_mm": sigma, "average_precision": round(float(precision), 4)}
+            )
     top = max(table, key=lambda row: row["average_precision"])
     best, sigma = cast(Networks, top["networks"]), float(top["smoothing_mm"])
     calibrations = {name: _calibration(normal[name], painted[name], sigma) for name in NETWORKS}

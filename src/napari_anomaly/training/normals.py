@@ -143,14 +143,17 @@ def real_subject(
         voxels=place(image, FIELD, middle).half(),
         mask=place(mask, FIELD, middle),
         head=None if coarse is None or coarse_middle is None else place(coarse, HEAD, coarse_middle),
-        head_mask=None if coarse_mask is None or coarse_middle is None else place(coarse_mask, HEAD, coarse_middle),
+        head_mask=None
+        if coarse_mask is None or coarse_middle is None
+        else place(coarse_mask, HEAD, coarse_middle),
     )
 
 
 def _brain_of(classes: np.ndarray) -> np.ndarray:
     tissue = np.isin(classes, brain_classes())
     closed = ndimage.binary_closing(np.pad(tissue, 6), iterations=5)[6:-6, 6:-6, 6:-6]
-    return (tissue | (closed & (classes == CSF))) | ndimage.binary_fill_holes(tissue)
+    brain: np.ndarray = (tissue | (closed & (classes == CSF))) | ndimage.binary_fill_holes(tissue)
+    return brain
 
 
 def make_normal(subject: Subject, rng: np.random.Generator, device: torch.device) -> Normal:
@@ -259,8 +262,13 @@ def acquire(image: Tensor, rng: np.random.Generator, device: torch.device) -> Te
         result = functional.interpolate(small, size=image.shape, mode="trilinear")
     generator = _generator(rng, device)
     if rng.random() < 0.8:
-        knots = torch.randn((1, 1, 4, 4, 4), generator=generator, device=device) * float(rng.uniform(0.02, 0.22))
-        result = result * functional.interpolate(knots, size=image.shape, mode="trilinear", align_corners=True).exp()
+        knots = torch.randn((1, 1, 4, 4, 4), generator=generator, device=device) * float(
+            rng.uniform(0.02, 0.22)
+        )
+        result = (
+            result
+            * functional.interpolate(knots, size=image.shape, mode="trilinear", align_corners=True).exp()
+        )
     if rng.random() < 0.08:
         ghost = torch.roll(result, int(rng.integers(15, 70)), dims=int(rng.integers(3, 5)))
         result = result + float(rng.uniform(0.02, 0.07)) * ghost
@@ -275,7 +283,9 @@ def _thicken(image: Tensor, rng: np.random.Generator) -> Tensor:
     thickness = int(rng.integers(2, 8))
     kernel, stride = [1, 1, 1], [1, 1, 1]
     kernel[axis], stride[axis] = max(1, round(thickness * rng.uniform(0.7, 1))), thickness
-    return functional.interpolate(functional.avg_pool3d(image, kernel, stride), size=image.shape[2:], mode="trilinear")
+    return functional.interpolate(
+        functional.avg_pool3d(image, kernel, stride), size=image.shape[2:], mode="trilinear"
+    )
 
 
 def _gauss(image: Tensor, sigma: float) -> Tensor:
@@ -311,7 +321,9 @@ def deformation(sides: tuple[int, int, int], rng: np.random.Generator, device: t
     if rng.random() < 0.5:
         matrix[:, 2] *= -1
     knots = [max(3, side // int(rng.integers(22, 40))) for side in sides]
-    warp = torch.randn((1, 3, *knots), generator=_generator(rng, device), device=device) * float(rng.uniform(0, 0.03))
+    warp = torch.randn((1, 3, *knots), generator=_generator(rng, device), device=device) * float(
+        rng.uniform(0, 0.03)
+    )
     smooth = functional.interpolate(warp, size=sides, mode="trilinear", align_corners=True)[0]
     moved = grid @ torch.from_numpy(np.ascontiguousarray(matrix)).to(device) + smooth.permute(1, 2, 3, 0)
     return moved.flip(-1)

@@ -36,8 +36,8 @@ def save_state(
     }
     for index, state in optimiser.state_dict()["state"].items():
         for key, value in state.items():
-            tensors[f"optimiser/{index}/{key}"] = torch.as_tensor(value).detach().cpu().clone(
-                memory_format=torch.contiguous_format
+            tensors[f"optimiser/{index}/{key}"] = (
+                torch.as_tensor(value).detach().cpu().clone(memory_format=torch.contiguous_format)
             )
     beside = path.with_name(path.name + ".part")
     save_file(tensors, beside, metadata={"facts": json.dumps(facts)})

@@ -62,9 +62,7 @@ def start(settings: TrainSettings, device: torch.device) -> Run:
     """Fresh networks and optimiser for the given settings."""
     torch.manual_seed(settings.seed)
     network = JointNetwork()
-    network.plane.to(memory_format=torch.channels_last)
-    network.fusion.to(memory_format=torch.channels_last)
-    network.volume.to(memory_format=torch.channels_last_3d)
+    network.use_channels_last()
     network.to(device)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.995), use_buffers=True)
     optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=1e-3)
@@ -74,7 +72,9 @@ def start(settings: TrainSettings, device: torch.device) -> Run:
     )
 
 
-def fit(run: Run, subjects: list[Subject], library: Tensor | None, checkpoint: Path) -> Generator[Progress, None, None]:
+def fit(
+    run: Run, subjects: list[Subject], library: Tensor | None, checkpoint: Path
+) -> Generator[Progress, None, None]:
     """Train the joint network until its steps or minutes are spent.
 
     Parameters
@@ -135,7 +135,11 @@ def step(run: Run, batch: Batch) -> dict[str, float]:
     with torch.no_grad():
         found = torch.sigmoid(seen.joint) > 0.5
         overlap = 2 * (found * batch.slice_truth).sum() / (found.sum() + batch.slice_truth.sum() + 1)
-    return {"loss": loss.item(), "dice": overlap.item(), **{key: value.item() for key, value in parts.items()}}
+    return {
+        "loss": loss.item(),
+        "dice": overlap.item(),
+        **{key: value.item() for key, value in parts.items()},
+    }
 
 
 def losses_of(

@@ -32,7 +32,10 @@ class TrainSettings(BaseModel):
     )
     steps: int = Field(default=4000, ge=1, le=1_000_000, description="Training steps.")
     minutes: float = Field(
-        default=0.0, ge=0, le=100_000, description="Stop after this time instead, fully annealed; 0: no limit."
+        default=0.0,
+        ge=0,
+        le=100_000,
+        description="Stop after this time instead, fully annealed; 0: no limit.",
     )
     extraction_steps: int = Field(
         default=500, ge=0, le=100_000, description="Steps for the brain extraction network, trained first."
@@ -45,13 +48,19 @@ class TrainSettings(BaseModel):
     )
     learning_rate: float = Field(default=2e-3, gt=0, le=0.1, description="Peak learning rate (AdamW).")
     embedding_weight: float = Field(
-        default=0.05, ge=0, le=10, description="Weight of the joint embedding loss (NT-Xent); 0 switches it off."
+        default=0.05,
+        ge=0,
+        le=10,
+        description="Weight of the joint embedding loss (NT-Xent); 0 switches it off.",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="Where to train.")
     threads: int = Field(default=0, ge=0, le=256, description="CPU threads; 0: all.")
     seed: int = Field(default=1, ge=0, description="Seed of everything random.")
     held_out_every: int = Field(
-        default=8, ge=2, le=100, description="Every n-th normal is never trained on: it calibrates the scores."
+        default=8,
+        ge=2,
+        le=100,
+        description="Every n-th normal is never trained on: it calibrates the scores.",
     )
     checkpoint_minutes: float = Field(
         default=4.0, gt=0, le=600, description="Time between checkpoints, from which training resumes."

@@ -13,7 +13,14 @@ from torch import Tensor
 from napari_anomaly.errors import UnreadableScan
 from napari_anomaly.preprocess import find_brain
 from napari_anomaly.progress import Progress
-from napari_anomaly.training.normals import Subject, load_head, load_labels, load_stripped, load_volume, real_subject
+from napari_anomaly.training.normals import (
+    Subject,
+    load_head,
+    load_labels,
+    load_stripped,
+    load_volume,
+    real_subject,
+)
 from napari_anomaly.training.settings import TrainSettings
 
 LARGEST_BRAIN_MM3 = 2.2e6
@@ -150,5 +157,7 @@ def _outline(inside: np.ndarray, side: int) -> np.ndarray | None:
     start = (extent - (high - low)) // 2
     part = inside[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
     cube[tuple(slice(s, s + n) for s, n in zip(start, part.shape, strict=True))] = part
-    scaled = torch.nn.functional.interpolate(torch.from_numpy(cube)[None, None], size=(side,) * 3, mode="trilinear")
+    scaled = torch.nn.functional.interpolate(
+        torch.from_numpy(cube)[None, None], size=(side,) * 3, mode="trilinear"
+    )
     return (scaled[0, 0] > 0.5).to(torch.uint8).numpy()
