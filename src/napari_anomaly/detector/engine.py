@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ EXAMPLE_SIDE = 32
 """Side of the example that a network is traced with; the result takes any size."""
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Runs the parts of a `JointNetwork`."""
 
