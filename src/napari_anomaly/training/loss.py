@@ -10,6 +10,13 @@ TEMPERATURE = 0.5
 """Temperature of NT-Xent, as in the paper's code."""
 
 
+ANOMALY_WEIGHT = 10.0
+"""An anomalous voxel counts as much as ten normal ones, which are a hundred times as many.
+
+Without it a network learns within a hundred steps that nothing is an anomaly, and stays there for hundreds more.
+"""
+
+
 def voxel_loss(logit: Tensor, truth: Tensor) -> Tensor:
     """Binary cross-entropy plus soft Dice over the whole batch.
 
@@ -18,11 +25,12 @@ def voxel_loss(logit: Tensor, truth: Tensor) -> Tensor:
     logit, truth : Tensor
         Same shape; truth is 0..1.
     """
-    entropy = functional.binary_cross_entropy_with_logits(logit, truth)
+    rare = torch.tensor(ANOMALY_WEIGHT, device=logit.device)
+    entropy = functional.binary_cross_entropy_with_logits(logit, truth, pos_weight=rare)
     share = torch.sigmoid(logit)
     overlap = 2 * (share * truth).sum() + 50
     dice = 1 - overlap / (share.sum() + truth.sum() + 50)
-    return 2 * entropy + 0.5 * dice
+    return 2 * entropy + dice
 
 
 def recall_loss(logit: Tensor, truth: Tensor) -> Tensor:

@@ -1,0 +1,127 @@
+"""Write the model card of a bundled detector from what the detector says of itself.
+
+    python docs/models/make_card.py [NAME]
+"""
+
+import sys
+from pathlib import Path
+
+from napari_anomaly.detector.checkpoint import DEFAULT, load
+from napari_anomaly.training.curve import draw_curve
+
+HERE = Path(__file__).parent
+
+CARD = """# {name} {version}
+
+**What it is.** A joint embedding of a 2D and a 3D network (after Kang & Park 2022, arXiv 2212.10939) with the
+silhouette of the brain as an input channel (after Kazemimoghadam et al. 2022), and a small network that finds the brain in
+a whole head. Trained on normal scans only, to find anomalies that were painted on them. Research software, not a
+medical device.
+
+| | |
+|---|---|
+| looks at | {modality} |
+| file | {size:.1f} MB, sha256 `{sha256}` |
+| parameters | 2D {plane:.2f} M, 3D {volume:.2f} M, fusion and embedding {rest:.2f} M, brain extraction {extraction:.2f} M |
+| trained on | {trained} normals: {folders} |
+| held out, for calibration | {held} |
+| lesion outlines | {shapes} |
+| training | {steps} steps in {minutes} minutes on {device}, torch {torch}; seed {seed} |
+| steps per second | {rate}; the generator of synthetic scans takes {generator:.0%} of the time |
+| uses | the '{best}' output, smoothed by {smoothing} mm, because it measured best on held-out painted normals (below) |
+| threshold | {threshold:.6f}: chosen on held-out normals and painted anomalies, never on patients |
+| smallest finding | {smallest:.0f} mm3 |
+| false findings per held-out normal scan, at that | {false:.2f} |
+
+## Held-out normals, painted
+
+Average precision over the voxels of the brain, mean over scans; the command that trains prints and keeps it.
+
+| networks | smoothing, mm | average precision |
+|---|---|---|
+{table}
+
+## Loss
+
+![loss and Dice against steps]({name}.png)
+
+## Real patients
+
+[docs/results/real-cases.md](../results/real-cases.md): patients that took part in nothing, at the threshold above.
+
+## Data and licences
+
+- `t1_ds002748`: OpenNeuro ds002748 v1.0.5 (doi 10.18112/openneuro.ds002748.v1.0.5), CC0.
+- `t1_ixi_2mm`: IXI, Hammersmith 3T, with DLMUSE labels, by way of NiChart, CC BY-SA 3.0.
+- `flair`: py_synthsr (Apache-2.0) and torchio-data (MIT), one scan each; the second is held out.
+- `synthseg`: label maps of BBillot/SynthSeg, Apache-2.0.
+- `lesymap`, `soop`: lesion outlines, LESYMAP (Apache-2.0) and StrokeOutcomeOptimizationProjectDemo (BSD-2-Clause).
+
+## Train it again
+
+```console
+napari-anomaly train --name {name} --out {name}.safetensors --normals T1_DS002748 T1_IXI_2MM FLAIR \\
+    --label-maps SYNTHSEG --lesion-shapes {shape_flags} {flags}
+```
+
+## Where it fails
+
+- It has seen {steps} steps on a CPU: far from what it could learn. Small lesions (under 4 mm) and faint ones are missed.
+- Only one real FLAIR scan and no real T2 scan of a healthy person took part; other contrasts are synthesised.
+- Children, surgical cavities, implants and motion were never shown to it.
+- Outlines of large lesions follow contrast, not anatomy: oedema and tumour are one finding.
+"""
+
+
+def main() -> None:
+    detector = load(sys.argv[1] if len(sys.argv) > 1 else DEFAULT)
+    card, facts = detector.card, detector.provenance
+    own = card.calibrations[card.best]
+    false = own.false_findings.expected(own.default_threshold, own.default_min_volume_mm3)
+    count = {
+        part: sum(p.numel() for p in getattr(detector.network, part).parameters()) / 1e6 for part in ("plane", "volume")
+    }
+    everything = sum(p.numel() for p in detector.network.parameters()) / 1e6
+    from napari_anomaly.detector.checkpoint import bundled
+
+    settings = facts["settings"]
+    keys = ("minutes", "extraction_steps", "pool", "renew_every", "seed")
+    text = CARD.format(
+        name=card.name,
+        version=card.version,
+        modality=card.modality,
+        size=bundled()[card.name].stat().st_size / 2**20,
+        sha256=detector.sha256,
+        plane=count["plane"],
+        volume=count["volume"],
+        rest=everything - count["plane"] - count["volume"],
+        extraction=sum(p.numel() for p in detector.extraction.parameters()) / 1e6,
+        trained=len(facts["trained_on"]),
+        folders=", ".join(f"`{folder}`" for folder in facts["folders"]),
+        held=", ".join(name.split(".")[0] for name in facts["held_out"]),
+        shapes=", ".join(f"`{folder}`" for folder in facts["lesion_shapes"]),
+        shape_flags=" ".join(folder.upper() for folder in facts["lesion_shapes"]),
+        steps=facts["steps"],
+        minutes=facts["minutes"],
+        device=facts["device"],
+        torch=facts["torch"],
+        seed=settings["seed"],
+        rate=facts["steps_per_second"],
+        generator=facts["generator_share"],
+        best=card.best,
+        smoothing=card.smoothing_mm,
+        threshold=own.default_threshold,
+        smallest=own.default_min_volume_mm3,
+        false=false,
+        table="\n".join(
+            f"| {row['networks']} | {row['smoothing_mm']} | {row['average_precision']:.3f} |"
+            for row in facts["held_out_synthetic"]
+        ),
+        flags=" ".join(f"--{key.replace('_', '-')} {settings[key]}" for key in keys),
+    )
+    (HERE / f"{card.name}.md").write_text(text, encoding="utf-8")
+    draw_curve(facts["curve"], HERE / f"{card.name}.png")
+
+
+if __name__ == "__main__":
+    main()
