@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from napari_anomaly.networks.blocks import use_channels_last
 from napari_anomaly.networks.volume import VolumeNetwork
-from napari_anomaly.preprocess import HEAD, extraction_inputs
+from napari_anomaly.preprocess import extraction_inputs
 from napari_anomaly.pretask.task import Difficulty, paint, sample
 from napari_anomaly.progress import Progress
 from napari_anomaly.training.contrast import draw_family
@@ -85,7 +85,7 @@ def make_head(subject: Subject, rng: np.random.Generator, device: torch.device) 
     """
     if subject.head is None or subject.head_mask is None:
         raise ValueError(f"{subject.name} has no whole head")
-    grid = deformation(HEAD, rng, device)[None]
+    grid = deformation(subject.head.shape, rng, device)[None]
     truth = _warp(subject.head_mask.to(device).float(), grid, "nearest")
     if subject.kind == "labels":
         classes = _warp(subject.head.to(device).float(), grid, "nearest").long()

@@ -168,7 +168,7 @@ def make_normal(subject: Subject, rng: np.random.Generator, device: torch.device
     device : torch.device
         Where to compute.
     """
-    grid = deformation(FIELD, rng, device)
+    grid = deformation(subject.voxels.shape, rng, device)
     voxels = subject.voxels.to(device)
     mask = _warp(subject.mask.to(device).float(), grid, "nearest") > 0.5
     mask = jitter_mask(mask, rng)
@@ -311,7 +311,7 @@ def jitter_mask(mask: Tensor, rng: np.random.Generator) -> Tensor:
     return values[0, 0] > 0.5
 
 
-def deformation(sides: tuple[int, int, int], rng: np.random.Generator, device: torch.device) -> Tensor:
+def deformation(sides: tuple[int, ...], rng: np.random.Generator, device: torch.device) -> Tensor:
     """Sampling grid of a random flip, rotation, scale and smooth warp, for `grid_sample`, (z, y, x, 3)."""
     axes = [torch.linspace(-1, 1, side, device=device) for side in sides]
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from napari_anomaly.errors import UnreadableDetector
 
 
 def save_state(
@@ -59,7 +61,22 @@ def load_state(
         Networks of the same shape as those saved.
     optimiser : Optimizer
         Optimiser of the same parameters.
+
+    Raises
+    ------
+    UnreadableDetector
+        If the file is damaged, or was written for other networks.
     """
+    try:
+        return _load(path, modules, optimiser)
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UnreadableDetector(
+            f"The training cannot go on from {path.name} ({type(error).__name__}): it is damaged, or of another "
+            "version. Delete it to train anew, or name another file to write to."
+        ) from error
+
+
+def _load(path: Path, modules: dict[str, nn.Module], optimiser: torch.optim.Optimizer) -> dict[str, Any]:
     states: dict[str, dict[str, Tensor]] = {name: {} for name in modules}
     moments: dict[int, dict[str, Tensor]] = {}
     with safe_open(path, framework="pt") as stored:

@@ -86,7 +86,7 @@ def fit(
     library : Tensor or None
         Real lesion outlines.
     checkpoint : Path
-        File that is rewritten every few minutes.
+        File that is rewritten every few minutes, and when the training is stopped.
     """
     settings = run.settings
     pool = Pool(subjects, size=settings.pool, rng=run.rng, device=run.device)
@@ -115,7 +115,11 @@ def fit(
         if time.monotonic() - saved > 60 * settings.checkpoint_minutes:
             save(run, checkpoint)
             saved = time.monotonic()
-        yield Progress(round(1000 * run.progress), 1000, f"Step {run.step}: loss {losses['loss']:.3f}")
+        try:
+            yield Progress(round(1000 * run.progress), 1000, f"Step {run.step}: loss {losses['loss']:.3f}")
+        except GeneratorExit:
+            save(run, checkpoint)
+            raise
     save(run, checkpoint)
 
 
@@ -153,7 +157,8 @@ def losses_of(
         "recall": recall_weight(progress) * recall_loss(seen.joint, batch.slice_truth),
         "scan": 0.1 * functional.binary_cross_entropy_with_logits(seen.scan, batch.scan_truth),
     }
-    if embedding_weight:
+    # a scan whose region is smaller than a cell has nothing to compare
+    if embedding_weight and bool(batch.inside.any()):
         flat, deep = (view[batch.inside] for view in seen.embeddings)
         chosen = torch.from_numpy(rng.permutation(len(flat))[:EMBEDDED_CELLS]).to(flat.device)
         parts["embedding"] = embedding_weight * nt_xent(flat[chosen], deep[chosen])
