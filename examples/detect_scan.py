@@ -2,19 +2,22 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import napari_anomaly as na
 from napari_anomaly.detector import checkpoint
 from napari_anomaly.detector.detect import detect
+from napari_anomaly.detector.settings import DetectSettings
 from napari_anomaly.manifest import Manifest
 
 
-def main(path: Path, folder: Path) -> list[Path]:
+def main(path: Path, folder: Path, *, detector_name: str = "brain-mri", **settings: Any) -> list[Path]:
     scan = na.read_scan(path)
-    detector = checkpoint.load("brain-mri")
+    detector = checkpoint.load(detector_name)  # a bundled one, or a file
 
     # The detector is a generator: it yields how far it is, and returns the result. Closing it would cancel.
-    detection = na.drain(detect(scan, detector), lambda step: print(f"{step.fraction:4.0%}  {step.text}"))
+    work = detect(scan, detector, DetectSettings(**settings))
+    detection = na.drain(work, lambda step: print(f"{step.fraction:4.0%}  {step.text}"))
 
     found = detection.map
     print(f"More unusual than {found.scan_score:.0%} of normal scans.")

@@ -5,10 +5,18 @@ import pytest
 
 from napari_anomaly import io
 from napari_anomaly.samples import phantom, phantom_lesion
+from tiny_detector import write_tiny_detector
 
 SHAPE = (40, 48, 40)
 FIELD_MM = 96.0
 LESION_MM = 11.0
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """Words that choose a detector which is fast and knows nothing."""
+    path = write_tiny_detector(tmp_path_factory.mktemp("detector") / "tiny.safetensors")
+    return ["--detector", str(path), "--device", "cpu", "--engine", "torch"]
 
 
 @pytest.fixture

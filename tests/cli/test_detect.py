@@ -1,4 +1,4 @@
-"""``napari-anomaly detect`` on small phantoms, with the bundled detector."""
+"""``napari-anomaly detect`` on small phantoms."""
 
 import csv
 import json
@@ -13,15 +13,21 @@ from napari_anomaly.cli import main
 ENDINGS = ("anomaly.nii.gz", "mask.nii.gz", "proxy.nii.gz", "findings.csv", "manifest.json")
 
 
-def detect(out, *words):
-    return main(["detect", *map(str, words), "-o", str(out), "--device", "cpu"])
+@pytest.fixture
+def detect(tiny):
+    """Run the command with a fast detector, and give its exit status."""
+
+    def run(out, *words):
+        return main(["detect", *tiny, "-o", str(out), *map(str, words)])
+
+    return run
 
 
 def results(out):
     return sorted(path.name for path in out.iterdir())
 
 
-def test_one_scan_leaves_five_files_on_its_own_grid(tmp_path, write_phantom, capsys):
+def test_one_scan_leaves_five_files_on_its_own_grid(tmp_path, detect, write_phantom, capsys):
     path, out = write_phantom("head.nii.gz"), tmp_path / "out"
     assert detect(out, path, "--threshold", "0.9", "--min-volume", "10", "--snap") == 0
     assert results(out) == sorted(f"head_{ending}" for ending in ENDINGS)
@@ -55,7 +61,7 @@ def test_one_scan_leaves_five_files_on_its_own_grid(tmp_path, write_phantom, cap
         assert mask[int(row["peak_i"]), int(row["peak_j"]), int(row["peak_k"])] == 1
 
 
-def test_a_lower_threshold_marks_more(tmp_path, write_phantom):
+def test_a_lower_threshold_marks_more(tmp_path, detect, write_phantom):
     path = write_phantom("head.nii.gz")
     marked = []
     for threshold in ("0.999", "0.5"):
@@ -67,17 +73,17 @@ def test_a_lower_threshold_marks_more(tmp_path, write_phantom):
     assert marked[0] < marked[1]
 
 
-def test_tiff_in_gives_tiff_out(tmp_path, write_phantom):
+def test_tiff_in_gives_tiff_out(tmp_path, detect, write_phantom):
     assert detect(tmp_path / "out", write_phantom("stack.tif")) == 0
     assert {"stack_anomaly.tif", "stack_mask.tif", "stack_proxy.tif"} <= set(results(tmp_path / "out"))
 
 
-def test_a_picture_on_request(tmp_path, write_phantom):
+def test_a_picture_on_request(tmp_path, detect, write_phantom):
     assert detect(tmp_path / "out", write_phantom("head.nii.gz"), "--picture") == 0
     assert (tmp_path / "out" / "head_picture.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_damaged_scan_leaves_nothing_and_the_others_are_done(tmp_path, write_phantom, capsys):
+def test_a_damaged_scan_leaves_nothing_and_the_others_are_done(tmp_path, detect, write_phantom, capsys):
     good, damaged = write_phantom("good.nii.gz"), tmp_path / "damaged.nii.gz"
     damaged.write_bytes(good.read_bytes()[:2000])
     missing = tmp_path / "missing.nii.gz"
@@ -89,7 +95,7 @@ def test_a_damaged_scan_leaves_nothing_and_the_others_are_done(tmp_path, write_p
     assert str(missing) in lines[1]
 
 
-def test_nothing_at_all_is_made_when_no_scan_can_be_read(tmp_path, capsys):
+def test_nothing_at_all_is_made_when_no_scan_can_be_read(tmp_path, detect, capsys):
     empty = tmp_path / "empty.nii"
     empty.touch()
     assert detect(tmp_path / "out", empty) == 2
@@ -97,7 +103,7 @@ def test_nothing_at_all_is_made_when_no_scan_can_be_read(tmp_path, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_two_scans_of_one_name_both_keep_their_results(tmp_path, write_phantom, capsys):
+def test_two_scans_of_one_name_both_keep_their_results(tmp_path, detect, write_phantom, capsys):
     first, second = write_phantom("a/head.nii.gz"), write_phantom("b/head.nii.gz", seed=1)
     assert detect(tmp_path / "out", first, second) == 0
     found = {
@@ -109,7 +115,7 @@ def test_two_scans_of_one_name_both_keep_their_results(tmp_path, write_phantom, 
     assert "a second head" in capsys.readouterr().err
 
 
-def test_results_of_another_scan_are_only_replaced_on_demand(tmp_path, write_phantom, capsys):
+def test_results_of_another_scan_are_only_replaced_on_demand(tmp_path, detect, write_phantom, capsys):
     first, second = write_phantom("a/head.nii.gz"), write_phantom("b/head.nii.gz", seed=1)
     out = tmp_path / "out"
     assert detect(out, first) == 0
@@ -124,7 +130,7 @@ def test_results_of_another_scan_are_only_replaced_on_demand(tmp_path, write_pha
     )
 
 
-def test_one_volume_of_several(tmp_path, write_phantom, capsys):
+def test_one_volume_of_several(tmp_path, detect, write_phantom, capsys):
     image = nib.load(write_phantom("head.nii.gz"))
     series = np.stack([np.asarray(image.dataobj)] * 2, axis=-1)
     path = tmp_path / "series.nii.gz"
@@ -145,7 +151,7 @@ def test_one_volume_of_several(tmp_path, write_phantom, capsys):
         (("--sample", "no-such-sample"), "no-such-sample"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(tmp_path, capsys, words, complaint):
+def test_what_cannot_be_done_is_said_in_one_line(tmp_path, detect, capsys, words, complaint):
     assert detect(tmp_path / "out", *words) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
@@ -153,7 +159,7 @@ def test_what_cannot_be_done_is_said_in_one_line(tmp_path, capsys, words, compla
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_cannot_be_made(tmp_path, write_phantom, capsys):
+def test_a_folder_that_cannot_be_made(tmp_path, detect, write_phantom, capsys):
     (tmp_path / "file").touch()
     assert detect(tmp_path / "file" / "out", write_phantom("head.nii.gz")) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1

@@ -14,9 +14,9 @@ def evaluate(*words):
     return main(["evaluate", *map(str, words)])
 
 
-def test_a_scan_and_its_mask(tmp_path, write_phantom, write_truth, capsys):
+def test_a_scan_and_its_mask(tmp_path, tiny, write_phantom, write_truth, capsys):
     figures = tmp_path / "figures.json"
-    assert evaluate(write_phantom("head.nii.gz"), write_truth(), "--json", figures, "--device", "cpu") == 0
+    assert evaluate(write_phantom("head.nii.gz"), write_truth(), "--json", figures, *tiny) == 0
     streams = capsys.readouterr()
     assert streams.err == ""
     assert streams.out.splitlines()[2].startswith("head ")
@@ -48,13 +48,13 @@ def test_a_stored_map_needs_no_detector(tmp_path, write_phantom, write_truth, ca
 
 
 def test_a_mask_on_another_grid_is_refused_and_the_others_are_done(
-    tmp_path, write_phantom, write_truth, capsys
+    tmp_path, tiny, write_phantom, write_truth, capsys
 ):
     small = phantom((8, 8, 8))
     io.write_like(small.voxels, small, tmp_path / "small.nii.gz", kind="mask")
     head, truth = write_phantom("head.nii.gz"), write_truth()
     words = (head, tmp_path / "small.nii.gz", head, truth)
-    assert evaluate(*words, "--device", "cpu") == 2
+    assert evaluate(*words, *tiny) == 2
     streams = capsys.readouterr()
     assert len(streams.err.splitlines()) == 1
     assert "small lies on a grid of (8, 8, 8) voxels" in streams.err

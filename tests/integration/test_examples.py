@@ -10,6 +10,7 @@ import pytest
 
 from napari_anomaly import io
 from napari_anomaly.samples import phantom, phantom_lesion
+from tiny_detector import write_tiny_detector
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SHAPE = (40, 48, 40)
@@ -31,7 +32,8 @@ def head(tmp_path):
 
 
 def test_detect_scan(tmp_path, head, capsys):
-    paths = example("detect_scan").main(head, tmp_path / "out")
+    tiny = write_tiny_detector(tmp_path / "tiny.safetensors")
+    paths = example("detect_scan").main(head, tmp_path / "out", detector_name=str(tiny), engine="torch")
     assert [path.name for path in paths][:2] == ["head_anomaly.nii.gz", "head_mask.nii.gz"]
     assert all(path.stat().st_size > 0 for path in paths)
     assert "normal scans" in capsys.readouterr().out

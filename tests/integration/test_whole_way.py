@@ -14,6 +14,7 @@ from napari_anomaly.manifest import Manifest
 from napari_anomaly.progress import drain
 from napari_anomaly.review import Review, Verdict
 from napari_anomaly.samples import phantom
+from tiny_detector import write_tiny_detector
 
 SHAPE = (40, 48, 40)
 ORIENTATIONS = ("RAS", "LPS", "SLA", "PIR")
@@ -39,14 +40,18 @@ def write_oriented(path, codes, *, degrees=0.0):
 def detected(tmp_path_factory):
     """Write the phantom in an orientation and detect in it, once each; give path, scan and detection."""
     folder, known = tmp_path_factory.mktemp("scans"), {}
-    detector = checkpoint.load("brain-mri")
+    detector = checkpoint.load(write_tiny_detector(folder / "tiny.safetensors"))
 
     def get(codes):
         if codes not in known:
             (folder / codes).mkdir()
             path = write_oriented(folder / codes / "head.nii.gz", codes, degrees=12.0)
             scan = io.read_scan(path)
-            known[codes] = path, scan, drain(detect(scan, detector, DetectSettings(device="cpu")))
+            known[codes] = (
+                path,
+                scan,
+                drain(detect(scan, detector, DetectSettings(device="cpu", engine="torch"))),
+            )
         return known[codes]
 
     return get
