@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias, cast, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, cast, runtime_checkable
 
 import numpy as np
 from jaxtyping import Shaped
 
-from napari_anomaly.errors import GridMismatch, ScanError, UnreadableScan
+from napari_anomaly.errors import GridMismatch, MissingExtra, ScanError, UnreadableScan
 from napari_anomaly.io.atomic import together
 from napari_anomaly.scan import Format, Scan
 
@@ -32,21 +33,44 @@ _SUFFIXES: dict[str, Format] = {
 }
 _WRITABLE = (".nii.gz", ".nii", ".ome.tiff", ".ome.tif", ".tiff", ".tif")
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_ZIP_MAGIC = b"PK\3\4"
+# How DICOM begins that has no preamble: group 2 or 8, little endian.
+_BARE_DICOM = (b"\2\0\0\0", b"\2\0\x10\0", b"\x08\0\x05\0", b"\x08\0\x08\0", b"\x08\0\x16\0")
+_DICOM_LIBRARIES = ("pydicom", "highdicom")
 _HEADER_SIZES = {348, 540}  # how every NIfTI-1 and NIfTI-2 header begins
 _DTYPES = {"mask": np.uint8, "map": np.float32, "image": np.float32}
 
 
 @runtime_checkable
-class _Module(Protocol):
-    """What a module that knows a format offers."""
+class _Reader(Protocol):
+    """What reads a format."""
 
     def read(self, path: Path, *, volume: int | None) -> Scan: ...
 
     def volumes(self, path: Path) -> int: ...
 
+
+@runtime_checkable
+class _Writer(Protocol):
+    """What writes a format."""
+
     def write(
         self, array_zyx: Shaped[np.ndarray, "z y x"], scan: Scan, path: Path, *, compress: bool
     ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _SeriesReader:
+    """Reads one of several DICOM series."""
+
+    series: int | None
+
+    def read(self, path: Path, *, volume: int | None) -> Scan:
+        scan: Scan = extra_module("dicom").read(path, volume=volume, series=self.series)
+        return scan
+
+    def volumes(self, path: Path) -> int:
+        return int(extra_module("dicom").volumes(path, series=self.series))
 
 
 def name_of(path: str | Path) -> str:
@@ -59,6 +83,8 @@ def name_of(path: str | Path) -> str:
 def format_of(path: str | Path) -> Format:
     """Tell the format of a file by what it holds, and by its suffix where that does not say.
 
+    A folder and a .zip are taken for DICOM.
+
     Raises
     ------
     UnreadableScan
@@ -67,24 +93,34 @@ def format_of(path: str | Path) -> Format:
     path = Path(path)
     with opened(path):
         if path.is_dir():
-            raise UnreadableScan(f"{path} is a folder; one file is needed. Choose a scan inside of it.")
+            return "dicom"
         with path.open("rb") as file:
-            start = file.read(4)
-    if start in _TIFF_MAGIC:
+            start = file.read(132)
+    if start[:4] in _TIFF_MAGIC:
         return "tiff"
-    sizes = {int.from_bytes(start, "little"), int.from_bytes(start, "big")}
+    if start[128:] == b"DICM" or start[:4] == _ZIP_MAGIC or start[:4] in _BARE_DICOM:
+        return "dicom"
+    sizes = {int.from_bytes(start[:4], "little"), int.from_bytes(start[:4], "big")}
     named = _SUFFIXES.get(_suffix(path.name)) == "nifti"
     if start[:2] == b"\x1f\x8b" or sizes & _HEADER_SIZES or (named and start):
         return "nifti"
-    found = "is empty" if not start else "holds neither a NIfTI header nor a TIFF one"
+    found = "is empty" if not start else "holds neither a NIfTI header nor a TIFF or DICOM one"
     raise UnreadableScan(
-        f"{path.name} {found}. A NIfTI file (.nii, .nii.gz, .hdr/.img) or a TIFF stack is needed. "
+        f"{path.name} {found}. A NIfTI file (.nii, .nii.gz, .hdr/.img), a TIFF stack or a DICOM series "
+        "(its folder, one of its files, a DICOMDIR or a .zip) is needed. "
         "Copy or convert it again from its original."
     )
 
 
-def volumes(path: str | Path) -> int:
+def volumes(path: str | Path, *, series: int | None = None) -> int:
     """Count the 3D volumes in a file: 1 for a plain scan, more for a series in time or of channels.
+
+    Parameters
+    ----------
+    path
+        See `read_scan`.
+    series
+        Which DICOM series, from 0, where there are several.
 
     Raises
     ------
@@ -92,20 +128,23 @@ def volumes(path: str | Path) -> int:
         If the file cannot be read.
     """
     path = Path(path)
-    module = _module(format_of(path))
+    reader = _reader(path, series)
     with opened(path):
-        return module.volumes(path)
+        return reader.volumes(path)
 
 
-def read_scan(path: str | Path, *, volume: int | None = None) -> Scan:
-    """Read one 3D scan from a NIfTI or TIFF file.
+def read_scan(path: str | Path, *, volume: int | None = None, series: int | None = None) -> Scan:
+    """Read one 3D scan from a NIfTI or TIFF file or a DICOM series.
 
     Parameters
     ----------
     path
-        The file; of a ``.hdr``/``.img`` pair either one.
+        The file; of a ``.hdr``/``.img`` pair either one; of a DICOM series its folder, one of its files, a
+        DICOMDIR or a .zip.
     volume
-        Which 3D volume, from 0, where the file holds several.
+        Which 3D volume, from 0, where the file or the series holds several.
+    series
+        Which DICOM series, from 0, where there are several; the message that asks for it lists them.
 
     Returns
     -------
@@ -119,11 +158,13 @@ def read_scan(path: str | Path, *, volume: int | None = None) -> Scan:
         If the file is damaged, of a foreign kind, in colour, or holds several volumes and none was chosen.
     BadGeometry
         If the file's affine cannot place it in space.
+    MissingExtra
+        If it is DICOM, and what reads DICOM is not installed.
     """
     path = Path(path)
-    module = _module(format_of(path))
+    reader = _reader(path, series)
     with opened(path):
-        return module.read(path, volume=volume)
+        return reader.read(path, volume=volume)
 
 
 def write_like(array_zyx: Shaped[np.ndarray, "z y x"], scan: Scan, path: str | Path, *, kind: Kind) -> None:
@@ -165,7 +206,7 @@ def write_staged(
             f"The {kind} has shape {array_zyx.shape} and the scan {scan.geometry.shape}; they must agree. "
             "Export what was made from this scan."
         )
-    module = _module(target_format(path))
+    module = cast(_Writer, import_module(f"napari_anomaly.io.{target_format(path)}"))
     array = array_zyx.astype(_DTYPES[kind], copy=False)
     module.write(array, scan, staged, compress=path.name.lower().endswith(".gz"))
 
@@ -222,5 +263,36 @@ def _suffix(name: str) -> str:
     return next((suffix for suffix in _SUFFIXES if name.lower().endswith(suffix)), "")
 
 
-def _module(kind: Format) -> _Module:
-    return cast(_Module, import_module(f"napari_anomaly.io.{kind}"))
+def _reader(path: Path, series: int | None) -> _Reader:
+    kind = format_of(path)
+    if kind == "dicom":
+        return _SeriesReader(series)
+    if series is not None:
+        raise UnreadableScan(
+            f"{path.name} is not DICOM and holds no series. Leave the choice of a series out."
+        )
+    return cast(_Reader, import_module(f"napari_anomaly.io.{kind}"))
+
+
+def extra_module(name: str) -> Any:
+    """Load a module of this package that needs the extra ``dicom``.
+
+    Parameters
+    ----------
+    name
+        Without ``napari_anomaly.io.``
+
+    Raises
+    ------
+    MissingExtra
+        If the libraries of the extra are not installed.
+    """
+    try:
+        return import_module(f"napari_anomaly.io.{name}")
+    except ModuleNotFoundError as error:
+        if error.name not in _DICOM_LIBRARIES:
+            raise
+        raise MissingExtra(
+            f"DICOM needs {error.name}, which is not installed. "
+            "Install it with: pip install 'napari-anomaly[dicom]'"
+        ) from error
