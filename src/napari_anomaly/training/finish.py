@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import cast, get_args
 
 import cc3d
@@ -31,6 +31,8 @@ VOLUMES_MM3 = (0.0, 10.0, 30.0, 60.0, 100.0, 200.0, 500.0)
 THRESHOLDS = tuple(round(from_decades(d), 8) for d in np.arange(1.5, 5.01, 0.25))
 """Calibrated scores for which false findings are counted."""
 
+DEFAULT_SMOOTHING_MM = 0.7
+
 SMOOTHING_MM = (0.0, 0.7, 1.0)
 
 DEFAULT_VOLUME_MM3 = 30.0
@@ -57,10 +59,12 @@ class Finished:
     calibrations: dict[Networks, Calibration]
     table: list[dict[str, float | str]]
     """Average precision and Dice of every way on held-out synthetic anomalies."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """Average precision of averaged and last weights; the first are used."""
 
 
 def finish(
-    network: JointNetwork, subjects: Sequence[Subject], *, seed: int, copies: int = 3
+    network: JointNetwork, subjects: Sequence[Subject], *, seed: int, copies: int = 2
 ) -> Generator[Progress, None, Finished]:
     """Measure trained networks on held-out normals, plain and painted.
 
@@ -72,7 +76,7 @@ def finish(
         Held-out normals.
     seed : int
         Seed of the scans synthesised from them and of what is painted.
-    copies : int, default 3
+    copies : int, default 2
         Synthesised scans of every subject.
 
     Yields
@@ -97,6 +101,42 @@ def finish(
         spoiled = paint_normal(made, rng, difficulty=Difficulty(), library=None)
         _measure(network, made.with_image(spoiled.image), spoiled.truth, painted)
     return _conclude(normal, painted)
+
+
+def better(
+    networks: Mapping[str, JointNetwork], subjects: Sequence[Subject], *, seed: int, scans: int = 8
+) -> Generator[Progress, None, dict[str, float]]:
+    """Average precision of several sets of weights on the same held-out painted normals.
+
+    Parameters
+    ----------
+    networks : mapping of str to JointNetwork
+        In evaluation mode.
+    subjects : sequence of Subject
+        Held-out normals.
+    seed : int
+        Seed of what is painted; not that of `finish`.
+    scans : int, default 8
+        Scans painted.
+
+    Returns
+    -------
+    dict of str to float
+        Mean average precision of the joint output, best first.
+    """
+    rng = np.random.default_rng(seed + 2_000_003)
+    sums = dict.fromkeys(networks, 0.0)
+    for index in range(scans):
+        yield Progress(index, scans, "Choosing between averaged and last weights")
+        made = make_normal(subjects[index % len(subjects)], rng, torch.device("cpu"))
+        spoiled = paint_normal(made, rng, difficulty=Difficulty(), library=None)
+        for name, network in networks.items():
+            device = next(network.parameters()).device
+            into: dict[Networks, list[Trial]] = {way: [] for way in NETWORKS}
+            placed = Normal(spoiled.image.to(device), made.mask.to(device), made.family)
+            _measure(network, placed, spoiled.truth, into)
+            sums[name] += _average_precision(into["joint"][0], DEFAULT_SMOOTHING_MM) / scans
+    return dict(sorted(sums.items(), key=lambda item: -item[1]))
 
 
 def _measure(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from napari_anomaly.networks.joint import JointNetwork, JointOutput
 from napari_anomaly.networks.volume import VolumeNetwork
@@ -25,6 +25,9 @@ from napari_anomaly.training.loss import nt_xent, recall_loss, recall_weight, vo
 from napari_anomaly.training.normals import Subject
 from napari_anomaly.training.resume import load_state, save_state
 from napari_anomaly.training.settings import TrainSettings
+
+AVERAGE_MEMORY = 0.99
+"""Share of the averaged weights that a step keeps."""
 
 EMBEDDED_CELLS = 256
 """Pairs of cells drawn for NT-Xent in a step."""
@@ -64,7 +67,7 @@ def start(settings: TrainSettings, device: torch.device) -> Run:
     network = JointNetwork()
     network.use_channels_last()
     network.to(device)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.995), use_buffers=True)
+    average = AveragedModel(network, avg_fn=_average, use_buffers=True)
     optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=1e-3)
     extraction = VolumeNetwork(inputs=2, widths=EXTRACTION_WIDTHS).to(device)
     return Run(
@@ -191,6 +194,12 @@ def extract(run: Run, subjects: list[Subject]) -> Generator[Progress, None, None
         run.extraction = yield from train_extraction(
             subjects, steps=run.settings.extraction_steps, rng=run.rng, device=run.device
         )
+
+
+def _average(average: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+    # a fixed long memory would keep half of the untrained weights after a hundred steps
+    share = max(1 - AVERAGE_MEMORY, 9 / (10 + float(count)))
+    return average + share * (current - average)
 
 
 def _schedule(progress: float) -> float:

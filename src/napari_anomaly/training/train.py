@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from napari_anomaly.networks.joint import JointNetwork
 from napari_anomaly.progress import Progress
 from napari_anomaly.training.curve import draw_curve
 from napari_anomaly.training.extraction import EXTRACTION_WIDTHS
-from napari_anomaly.training.finish import Finished, finish
+from napari_anomaly.training.finish import Finished, better, finish
 from napari_anomaly.training.normals import Subject, load_body
 from napari_anomaly.training.run import Run, extract, fit, resume, start
 from napari_anomaly.training.run import save as save_run
@@ -71,9 +72,11 @@ def train(settings: TrainSettings) -> Generator[Progress, None, Path]:
         yield from fit(run, subjects, read_library(settings.lesion_shapes), checkpoint)
     subjects, heads = yield from _read(held or found[:1], settings)
     subjects += _found_brains(run, heads)
-    network: JointNetwork = run.average.module.eval()  # type: ignore[assignment]
+    weights: dict[str, JointNetwork] = {"averaged": run.average.module.eval(), "last": run.network.eval()}  # type: ignore[dict-item]
+    ranked = yield from better(weights, subjects, seed=settings.seed)
+    network = weights[next(iter(ranked))]
     done = yield from finish(network, subjects, seed=settings.seed)
-    return write(run, network, done, found, held)
+    return write(run, network, replace(done, weights=ranked), found, held)
 
 
 def write(
@@ -86,7 +89,7 @@ def write(
     run : Run
         Finished.
     network : JointNetwork
-        Averaged weights.
+        The weights that measured better.
     done : Finished
         Calibration.
     found, held : sequence of Candidate
@@ -133,6 +136,7 @@ def provenance(
         "generator_share": round(run.generator_seconds / max(run.seconds, 1e-9), 3),
         "device": str(run.device),
         "torch": torch.__version__,
+        "weights": done.weights,
         "held_out_synthetic": done.table,
         "curve": [{key: round(value, 4) for key, value in entry.items()} for entry in run.curve[::5]],
     }
