@@ -24,8 +24,9 @@ from vispy.gloo.glir import GlirProgram
 
 from napari_anomaly.anomaly import AnomalyMap, Supervoxels
 from napari_anomaly.plugin.detect_panel import DetectPanel
+from napari_anomaly.plugin.display import step_of
 from napari_anomaly.plugin.engine import Device, Request, TheDetector
-from napari_anomaly.plugin.layers import scan_layer, step_of
+from napari_anomaly.plugin.layers import scan_layer
 from napari_anomaly.progress import Progress, Steps
 from napari_anomaly.samples import open_sample
 from napari_anomaly.scan import Scan
@@ -41,6 +42,8 @@ GlirProgram.delete = lambda self: None
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Made:
+    """A map that is made up."""
+
     map: AnomalyMap
     supervoxels: Supervoxels
 
@@ -49,12 +52,15 @@ class NoDetector:
     """Gives a map that is made up, for what depends on its size alone."""
 
     def names(self) -> tuple[str, ...]:
+        """Give one name."""
         return ("made up",)
 
     def devices(self) -> tuple[Device, ...]:
+        """Give the CPU."""
         return (Device("auto", "automatic"), Device("cpu", "CPU"))
 
     def detect(self, request: Request) -> Steps[Made]:
+        """Make up a map."""
         yield Progress(0, 1, "making up a map")
         scan = request.scan
         noise = gaussian_filter(

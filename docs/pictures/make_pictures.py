@@ -18,7 +18,6 @@ from qtpy.QtWidgets import QApplication
 
 from napari_anomaly.plugin.contributions import dock, sample_ms_flair
 from napari_anomaly.plugin.detect_panel import DetectPanel
-from napari_anomaly.plugin.layers import step_of
 
 HERE = Path(__file__).parent
 SIZE = (1400, 900)
@@ -71,15 +70,17 @@ def make(out: Path, with_dock: Callable[[napari.Viewer], DetectPanel]) -> None:
     until(lambda: not panel.jobs.running and not panel.counts.running, 600)
     if panel.message.isVisible():
         print(panel.message.text())
-    panel.go_to(panel.case.session.findings.items[0])
+    # A normal scan has no finding at the detector's own threshold; the pictures need one to go to.
+    while not len(panel.case.session.findings):
+        slide(panel, panel.threshold.step - 15)
     panel.table.selectRow(0)
+    panel.go_to(panel.case.session.findings.items[0])
     shoot("3-layers")
-    default = panel.threshold.step
-    for name, step in (("4-less-sensitive", default + 50), ("5-more-sensitive", default - 50)):
-        panel.threshold.set_step(step)
-        until(lambda: panel.case.session.has_findings and not panel.counts.running, 60, at_least=0.4)
+    middle = panel.threshold.step
+    for name, step in (("4-less-sensitive", middle + 30), ("5-more-sensitive", middle - 60)):
+        slide(panel, step)
         shoot(name)
-    panel.threshold.set_step(step_of(panel.case.session.map.default_threshold))
+    slide(panel, middle)
     panel.show_.boxes["mask"].click()
     panel.threshold.snap.click()
     panel.show_.planes["coronal"].click()
@@ -104,6 +105,12 @@ def reopen(viewer: napari.Viewer, panel: DetectPanel, shoot: Callable[[str], Non
         for role in ("map", "mask"):
             panel.case.layers.set_visible(role, False)
         shoot("8-mask-reopened")
+
+
+def slide(panel: DetectPanel, step: int) -> None:
+    """Move the slider, and wait for the mask and the table."""
+    panel.threshold.set_step(step)
+    until(lambda: panel.case.session.has_findings and not panel.counts.running, 60, at_least=0.4)
 
 
 def wait(seconds: float) -> None:

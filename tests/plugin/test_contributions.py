@@ -20,7 +20,9 @@ from napari_anomaly.io import read_scan, write_like
 from napari_anomaly.plugin import contributions
 from napari_anomaly.plugin.contributions import get_reader, open_file, write_image, write_labels
 from napari_anomaly.plugin.detect_panel import DetectPanel
-from napari_anomaly.plugin.layers import ResultLayers, prepare, scan_layer
+from napari_anomaly.plugin.display import prepare
+from napari_anomaly.plugin.layers import scan_layer
+from napari_anomaly.plugin.result_layers import ResultLayers
 from napari_anomaly.scan import Scan
 
 MANIFEST = Path(contributions.__file__).parents[1] / "napari.yaml"

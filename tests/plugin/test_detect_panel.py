@@ -18,7 +18,8 @@ from napari_anomaly.errors import DetectorError, UnreadableDetector
 from napari_anomaly.io import read_scan, write_like
 from napari_anomaly.plugin.contributions import open_file
 from napari_anomaly.plugin.detect_panel import DetectPanel
-from napari_anomaly.plugin.layers import role_of, scan_layer, threshold_of
+from napari_anomaly.plugin.display import threshold_of
+from napari_anomaly.plugin.layers import role_of, scan_layer
 from napari_anomaly.samples import phantom
 from napari_anomaly.scan import Scan
 
@@ -264,7 +265,7 @@ def test_the_dock_is_small_and_reachable_by_keyboard(panel: DetectPanel, qtbot: 
 def test_every_control_has_a_tooltip(panel: DetectPanel) -> None:
     own = {
         id(value)
-        for part in (panel, panel.run, panel.threshold, panel.show_)
+        for part in (panel, panel.run, panel.threshold, panel.show_, panel.export)
         for value in vars(part).values()
     }
     own |= {id(value) for group in (panel.show_.boxes, panel.show_.planes) for value in group.values()}
@@ -460,7 +461,7 @@ def test_the_exported_mask_overlays_to_the_voxel(
         return default, kinds
 
     monkeypatch.setattr(QFileDialog, "getSaveFileName", answer)
-    qtbot.mouseClick(panel.export_mask_button, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(panel.export.mask_button, Qt.MouseButton.LeftButton)
     path = tmp_path / "head_mask.nii.gz"
     assert asked == [str(path)]
     qtbot.waitUntil(lambda: panel.message.text().replace("\u200b", "") == f"Saved {path}")
@@ -505,7 +506,7 @@ def test_a_file_that_cannot_be_written_says_so(make_panel: MakePanel, file_scan:
 
 
 def test_nothing_to_export_says_so(panel: DetectPanel) -> None:
-    panel.ask_mask()
+    panel.export.ask_mask()
     assert panel.message.text() == "There is nothing to export yet. Detect first."
 
 

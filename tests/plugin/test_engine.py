@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from fake_engine import TILES, FakeEngine
+from napari_anomaly.plugin.display import display_codes
 from napari_anomaly.plugin.engine import Engine, Request, TheDetector, detection
-from napari_anomaly.plugin.layers import display_codes
 from napari_anomaly.progress import Progress, drain
 from napari_anomaly.scan import Scan
 

@@ -1,39 +1,10 @@
 import pytest
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLineEdit
 
-from napari_anomaly.plugin.parts import Message, button, caption, row, slim_combo, words
+from napari_anomaly.plugin.parts import button, caption, row, slim_combo, words
 
 pytestmark = pytest.mark.usefixtures("screen")
-
-
-def test_a_message_can_be_read_and_goes_away(qtbot: QtBot) -> None:
-    message = Message()
-    qtbot.addWidget(message)
-    assert message.isHidden()
-    message.error("No scan is open.")
-    assert not message.isHidden()
-    assert message.text() == "No scan is open."
-    error_style = message.styleSheet()
-    message.note("Saved it.")
-    assert message.styleSheet() != error_style
-    message.clear_text()
-    assert message.isHidden()
-
-
-def test_a_long_path_does_not_widen_the_dock(qtbot: QtBot) -> None:
-    message = Message()
-    qtbot.addWidget(message)
-    message.note("Saved /home/" + "a_long_name/" * 30)
-    assert message.minimumSizeHint().width() < 200
-
-
-def test_angle_brackets_are_text(qtbot: QtBot) -> None:
-    message = Message()
-    qtbot.addWidget(message)
-    message.error("<b>not bold</b>")
-    assert message.textFormat() == Qt.TextFormat.PlainText
 
 
 def test_a_long_entry_or_label_does_not_widen_the_dock(qtbot: QtBot) -> None:

@@ -2,7 +2,7 @@ import pytest
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 
-from napari_anomaly.plugin.layers import TOP, step_of, threshold_of
+from napari_anomaly.plugin.display import TOP, step_of, threshold_of
 from napari_anomaly.plugin.threshold_section import ThresholdSection, format_score
 
 pytestmark = pytest.mark.usefixtures("screen")
@@ -59,7 +59,8 @@ def test_moving_is_live_and_settles_after_a_rest(section: ThresholdSection, qtbo
         section.set_step(step)
     assert steps == [120, 130, 140]
     assert settled == []
-    qtbot.waitUntil(lambda: settled == [True], timeout=2000)
+    qtbot.waitUntil(lambda: bool(settled), timeout=10_000)
+    assert settled == [True]
     assert section.threshold == threshold_of(140)
 
 

@@ -9,7 +9,8 @@ from napari.layers import Image
 from napari_anomaly import io
 from napari_anomaly.export import to_mask
 from napari_anomaly.plugin.engine import Outcome
-from napari_anomaly.plugin.layers import ResultLayers, scan_layer, scan_of
+from napari_anomaly.plugin.layers import scan_layer, scan_of
+from napari_anomaly.plugin.result_layers import ResultLayers
 from napari_anomaly.plugin.windows import Window, windows_for
 from napari_anomaly.progress import Progress, Steps
 from napari_anomaly.scan import Scan

@@ -180,9 +180,9 @@ def cancel(viewer: napari.viewer.Viewer) -> None:
 
 def export_mask(viewer: napari.viewer.Viewer) -> None:
     """Ask where to, and write the mask."""
-    dock(viewer).ask_mask()
+    dock(viewer).export.ask_mask()
 
 
 def export_map(viewer: napari.viewer.Viewer) -> None:
     """Ask where to, and write the map."""
-    dock(viewer).ask_map()
+    dock(viewer).export.ask_map()

@@ -12,16 +12,18 @@ from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from psygnal import Signal
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QFileDialog, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_anomaly.errors import AnomalyError
 from napari_anomaly.findings import Finding, Findings
 from napari_anomaly.plugin.case import Case, reading, writing_map, writing_mask
 from napari_anomaly.plugin.engine import Engine, Outcome, Request, TheDetector, detection
+from napari_anomaly.plugin.export_section import ExportSection
 from napari_anomaly.plugin.findings_table import FindingsTable, summary
 from napari_anomaly.plugin.jobs import Jobs, Listener, time_left
-from napari_anomaly.plugin.layers import SCAN, Role, lock, role_of
-from napari_anomaly.plugin.parts import WIDTH, Message, button, row
+from napari_anomaly.plugin.layers import SCAN, Role, is_scan, lock, role_of
+from napari_anomaly.plugin.message import Message, sentence, words_for
+from napari_anomaly.plugin.parts import WIDTH
 from napari_anomaly.plugin.run_section import RunSection
 from napari_anomaly.plugin.show_section import ShowSection
 from napari_anomaly.plugin.threshold_section import ThresholdSection
@@ -35,8 +37,9 @@ __all__ = ["DetectPanel"]
 
 Answer: TypeAlias = tuple[Findings, UInt8[np.ndarray, "z y x"]]
 
-_FILES = "NIfTI (*.nii.gz *.nii);;TIFF (*.tif *.tiff)"
 _ROLES: tuple[Role, ...] = ("map", "mask", "proxies")
+# The longest side that every graphics card can hold as a volume; above, napari shows every second voxel.
+_LARGEST_3D = 2048
 # The window is up and quiet by then; torch takes a second or two to load.
 _DEVICES_AFTER_MS = 2000
 
@@ -91,14 +94,7 @@ class DetectPanel(QWidget):
         self.show_ = ShowSection()
         self.count = QLabel()
         self.table = FindingsTable()
-        self.export_mask_button = button(
-            "E&xport mask...", "Save the findings on exactly the grid of the scan's file", self.ask_mask
-        )
-        self.export_map_button = button(
-            "Export ma&p...",
-            "Save the scores as numbers, on exactly the grid of the scan's file",
-            self.ask_map,
-        )
+        self.export = ExportSection(self._default_path)
         self._place()
         if problem:
             self.message.error(problem)
@@ -117,7 +113,7 @@ class DetectPanel(QWidget):
         for widget in (self.run, self.message, self.verdict, self.threshold, self.show_, self.count):
             layout.addWidget(widget)
         layout.addWidget(self.table, 1)
-        layout.addLayout(row(self.export_mask_button, self.export_map_button))
+        layout.addWidget(self.export)
         self.setMinimumWidth(WIDTH)
         self.setMaximumWidth(WIDTH + 8)
 
@@ -134,6 +130,8 @@ class DetectPanel(QWidget):
         self.show_.plane_chosen.connect(self._on_plane)
         self.show_.window_chosen.connect(self._on_window)
         self.table.chosen.connect(self.go_to)
+        self.export.mask_wanted.connect(self.export_mask)
+        self.export.map_wanted.connect(self.export_map)
         events = self.viewer.layers.events
         pairs: list[tuple[Any, Callable[..., object]]] = [
             (events.inserted, self._refresh_scans),
@@ -157,7 +155,7 @@ class DetectPanel(QWidget):
         return self._case
 
     def _refresh_scans(self, event: object = None) -> None:
-        layers = [layer for layer in self.viewer.layers if _is_scan(layer)]
+        layers = [layer for layer in self.viewer.layers if is_scan(layer)]
         for layer in layers:
             if layer not in self._cases:
                 layer.events.name.connect(self._refresh_scans)
@@ -259,8 +257,8 @@ class DetectPanel(QWidget):
 
     def _on_failed(self, error: Exception) -> None:
         self.run.show_idle()
-        self.message.error(_words(error))
-        self.ended.emit(_words(error))
+        self.message.error(words_for(error))
+        self.ended.emit(words_for(error))
 
     def _on_detected(self, case: Case, outcome: Outcome) -> None:
         self.run.show_idle(f"done in {self._job.seconds:.0f} s")
@@ -317,7 +315,7 @@ class DetectPanel(QWidget):
         self.counts.start(partial(_answer, question), listener)
 
     def _on_failed_count(self, error: Exception) -> None:
-        self.message.error(_words(error))
+        self.message.error(words_for(error))
 
     def _on_findings(self, case: Case, question: Question, answer: Answer) -> None:
         findings, mask = answer
@@ -351,11 +349,11 @@ class DetectPanel(QWidget):
         """Bring every part of the dock in line with the scan that is being read."""
         case = self._case
         anomaly_map = case.session.map if case is not None else None
-        for widget in (self.threshold, self.export_mask_button, self.export_map_button, self.table):
+        for widget in (self.threshold, self.export, self.table):
             widget.setEnabled(anomaly_map is not None)
         self.count.setText("")
         self.threshold.show_false_findings(None)
-        self.verdict.setText("" if anomaly_map is None else _sentence(anomaly_map.scan_score))
+        self.verdict.setText("" if anomaly_map is None else sentence(anomaly_map.scan_score))
         self.verdict.setVisible(anomaly_map is not None)
         if case is None:
             self.run.show_extras("", 1, 0)
@@ -399,6 +397,10 @@ class DetectPanel(QWidget):
 
     def _on_plane(self, plane: str) -> None:
         set_plane(self.viewer, cast(Plane, plane))
+        if plane == "3d" and self._case is not None and max(self._case.scan.geometry.shape) > _LARGEST_3D:
+            self.message.note(
+                "This scan is larger than graphics cards can show in 3D: it is shown coarser there."
+            )
         self._refresh_planes()
 
     def _on_window(self, window: Window) -> None:
@@ -440,22 +442,11 @@ class DetectPanel(QWidget):
         if self._case is not None and self._case.session.map is not None:
             self._beside(partial(_same_steps, writing_map(self._case, path)), self._on_written)
 
-    def ask_mask(self) -> None:
-        """Ask where to, and write the mask."""
-        self._ask("mask", "Export mask", self.export_mask)
-
-    def ask_map(self) -> None:
-        """Ask where to, and write the map."""
-        self._ask("anomaly", "Export map", self.export_map)
-
-    def _ask(self, kind: str, title: str, export: Callable[[Path], None]) -> None:
+    def _default_path(self, kind: str) -> Path | None:
         if self._case is None or self._case.session.map is None:
             self.message.error("There is nothing to export yet. Detect first.")
-            return
-        default = self._case.default_path(kind)
-        path, _ = QFileDialog.getSaveFileName(self, title, str(default), _FILES)
-        if path:
-            export(Path(path) if Path(path).suffix else Path(path).with_name(Path(path).name + ".nii.gz"))
+            return None
+        return self._case.default_path(kind)
 
     def _on_written(self, path: Path) -> None:
         self.message.note(f"Saved {path}")
@@ -479,32 +470,6 @@ class DetectPanel(QWidget):
         self.counts.close()
         self._devices.close()
         super().closeEvent(event)
-
-
-def _is_scan(layer: Layer) -> bool:
-    return (
-        isinstance(layer, Image)
-        and role_of(layer) in (None, "scan")
-        and layer.ndim == 3
-        and not layer.rgb
-        and not layer.multiscale
-    )
-
-
-def _sentence(scan_score: float) -> str:
-    # Rounded down: "100 of 100" is only true of a scan that is above all of them.
-    return f"This scan is more unusual than {int(100 * scan_score)} of 100 normal scans."
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, AnomalyError):
-        return str(error)
-    if isinstance(error, MemoryError):
-        return "The memory of this machine is full. Close other programs or scans, and detect again."
-    return (
-        f"Something went wrong that should not ({type(error).__name__}: {error}). The scan is as it was. "
-        "Please detect again, and report it if it comes back."
-    )
 
 
 def _answer(question: Question) -> Steps[Answer]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
-from napari_anomaly.plugin.layers import Display, prepare
+from napari_anomaly.plugin.display import Display, prepare
 from napari_anomaly.progress import Progress, Steps
 from napari_anomaly.scan import Scan
 from napari_anomaly.session import Result

@@ -6,7 +6,7 @@ from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QLabel, QSlider, QVBoxLayo
 
 from napari_anomaly.anomaly import to_decades
 from napari_anomaly.geometry import Unit
-from napari_anomaly.plugin.layers import TOP, step_of, threshold_of
+from napari_anomaly.plugin.display import TOP, step_of, threshold_of
 from napari_anomaly.plugin.parts import caption, row, words
 
 __all__ = ["ThresholdSection", "format_score"]
