@@ -1,0 +1,119 @@
+import pytest
+import torch
+
+from napari_anomaly.networks.joint import EMBEDDING, JointNetwork, context_at, planes_of
+from napari_anomaly.networks.plane import PLANE_CHANNELS
+from napari_anomaly.networks.volume import VOLUME_CHANNELS, VolumeFeatures
+
+WIDTHS = (4, 4, 6, 8)
+SIZE = torch.Size((4, 6))
+
+
+def ramp(depth, *, scans=1):
+    """Make volumes whose value is the place along z, 0 at the first edge and 1 at the last, plus 10 for each scan."""
+    centres = (torch.arange(depth) + 0.5) / depth
+    return (centres[None] + 10 * torch.arange(scans)[:, None])[:, None, :, None, None].expand(-1, 1, -1, 4, 6)
+
+
+def scene(scans=2, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    slices = torch.randn(3, PLANE_CHANNELS, 48, 64, generator=generator)
+    volume = torch.randn(scans, VOLUME_CHANNELS, 16, 16, 32, generator=generator)
+    return slices, volume, torch.tensor([-0.5, 0.0, 0.6]), torch.tensor([0, 1, 1])
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return JointNetwork(WIDTHS, WIDTHS).eval()
+
+
+@pytest.mark.parametrize("depth", [4, 12, 52])
+def test_a_plane_is_cut_where_it_lies_whatever_the_voxel_size(depth):
+    where = torch.tensor([-0.5, 0.0, 0.3])
+    cut = planes_of(ramp(depth), where, torch.zeros(3, dtype=torch.long), SIZE)
+    assert cut[:, 0, 0, 0].tolist() == pytest.approx([0.25, 0.5, 0.65], abs=1e-5)
+
+
+def test_a_plane_through_the_middle_of_voxels_is_their_own():
+    volume = torch.randn(1, 2, 5, 4, 6, generator=torch.Generator().manual_seed(0))
+    where = (2 * torch.arange(5) + 1) / 5 - 1
+    cut = planes_of(volume, where, torch.zeros(5, dtype=torch.long), SIZE)
+    assert torch.allclose(cut, volume[0].transpose(0, 1), atol=1e-5)
+    assert not torch.allclose(cut.flip(0), volume[0].transpose(0, 1), atol=1e-5)
+
+
+def test_beyond_the_first_and_last_voxel_nothing_is_invented():
+    cut = planes_of(ramp(4), torch.tensor([-1.0, 1.0]), torch.zeros(2, dtype=torch.long), SIZE)
+    assert cut[:, 0, 0, 0].tolist() == pytest.approx([0.125, 0.875])
+
+
+def test_planes_come_from_their_scan_and_at_the_size_asked_for():
+    cut = planes_of(ramp(4, scans=2), torch.zeros(3), torch.tensor([1, 0, 1]), torch.Size((8, 12)))
+    assert cut.shape == (3, 1, 8, 12)
+    assert cut[:, 0, 3, 3].tolist() == pytest.approx([10.5, 0.5, 10.5])
+
+
+def test_context_is_features_then_logit():
+    seen = VolumeFeatures(ramp(8), torch.cat([100 + ramp(4), 200 + ramp(4)], dim=1), [])
+    context = context_at(seen, torch.zeros(1), torch.zeros(1, dtype=torch.long), SIZE)
+    assert context[0, :, 0, 0].tolist() == pytest.approx([100.5, 200.5, 0.5])
+
+
+def test_every_network_speaks_of_every_voxel(network):
+    seen = network(*scene())
+    assert seen.joint.shape == seen.plane.shape == (3, 1, 48, 64)
+    assert seen.volume.shape == (2, 1, 16, 16, 32)
+    assert seen.scan.shape == (2,)
+    # cells of 16 mm: 3 x 4 of them in 48 x 64 pixels
+    for view in seen.embeddings:
+        assert view.shape == (3, 12, EMBEDDING)
+        assert torch.allclose(view.norm(dim=2), torch.ones(3, 12), atol=1e-5)
+
+
+def test_the_joint_score_takes_the_volume_in_and_the_2d_one_does_not(network):
+    slices, volume, where, scan_of = scene()
+    seen, other = network(slices, volume, where, scan_of), network(slices, volume.flip(2), where, scan_of)
+    assert torch.allclose(seen.plane, other.plane, atol=1e-6)
+    assert not torch.allclose(seen.joint, other.joint, atol=1e-3)
+    assert not torch.allclose(seen.embeddings[1], other.embeddings[1], atol=1e-3)
+    assert torch.equal(seen.embeddings[0], other.embeddings[0])
+
+
+def test_slices_that_trade_places_trade_scores(network):
+    slices, volume, where, scan_of = scene()
+    order = torch.tensor([2, 0, 1])
+    straight = network(slices, volume, where, scan_of).joint
+    traded = network(slices[order], volume, where[order], scan_of[order]).joint
+    assert torch.allclose(traded, straight[order], atol=1e-5)
+    assert not torch.allclose(traded, straight, atol=1e-3)
+
+
+def test_the_whole_is_the_sum_of_the_parts_that_a_detection_runs(network):
+    slices, volume, where, scan_of = scene()
+    seen = network.volume(volume)
+    logit, features, _ = network.plane(slices)
+    context = context_at(seen, where, scan_of, features.shape[2:])
+    whole = network(slices, volume, where, scan_of)
+    assert torch.allclose(network.fuse(logit, features, context), whole.joint, atol=1e-5)
+    assert torch.allclose(network.scan_logit(seen), whole.scan, atol=1e-5)
+
+
+def test_every_weight_learns(network):
+    seen = network.train()(*scene())
+    terms = [seen.joint, seen.plane, seen.volume, seen.scan, *seen.embeddings]
+    torch.autograd.backward(
+        sum(
+            (term * torch.randn(term.shape, generator=torch.Generator().manual_seed(1))).sum()
+            for term in terms
+        )
+    )
+    assert [name for name, weight in network.named_parameters() if weight.grad is None] == []
+
+
+def test_the_layout_changes_and_the_answer_does_not(network):
+    before = network(*scene()).joint
+    network.use_channels_last()
+    assert network.volume.head.weight.is_contiguous(memory_format=torch.channels_last_3d)
+    assert network.plane.trunk.encoders[0].first[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert torch.allclose(network(*scene()).joint, before, atol=1e-5)
