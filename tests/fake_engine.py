@@ -1,5 +1,6 @@
 """A detector without networks, for tests of the dock: bright is what lies far from the mean, tile by tile."""
 
+import threading
 import time
 from dataclasses import dataclass
 
@@ -21,12 +22,23 @@ class FakeResult:
 
 
 class FakeEngine:
-    """Sleeps `seconds` in all; raises `error` half-way where one is given; counts what became of its runs."""
+    """Sleeps `seconds` in all; raises `error` half-way where one is given; counts what became of its runs.
+
+    With `hold_at`, the first run stops inside of that tile, says so by `reached`, and goes on when `go` is
+    set.
+    """
 
     def __init__(
-        self, seconds: float = 0.0, error: Exception | None = None, notes: tuple[str, ...] = ()
+        self,
+        seconds: float = 0.0,
+        error: Exception | None = None,
+        notes: tuple[str, ...] = (),
+        hold_at: int | None = None,
     ) -> None:
         self.seconds = seconds
+        self.hold_at = hold_at
+        self.reached = threading.Event()
+        self.go = threading.Event()
         self.error = error
         self.notes = notes
         self.tiles = 0
@@ -46,6 +58,9 @@ class FakeEngine:
             for tile in range(TILES):
                 time.sleep(self.seconds / TILES)
                 self.tiles += 1
+                if self.tiles == self.hold_at and len(self.requests) == 1:
+                    self.reached.set()
+                    self.go.wait(60)
                 yield Progress(tile + 1, TILES, "looking at slices")
                 if self.error is not None and tile == TILES // 2:
                     raise self.error

@@ -34,6 +34,8 @@ def make_panel(make_napari_viewer: Callable[..., napari.Viewer], qtbot: QtBot) -
 
     def make(*scans: Scan, engine: FakeEngine | None = None, show: bool = True) -> DetectPanel:
         viewer = make_napari_viewer(show=show)
+        # Small, because without a graphics card every pixel takes its time.
+        viewer.window.resize(760, 760)
         for each in scans:
             data, keywords, _ = scan_layer(each)
             viewer.add_image(data, **keywords)
@@ -46,7 +48,7 @@ def make_panel(make_napari_viewer: Callable[..., napari.Viewer], qtbot: QtBot) -
     for panel in panels:
         panel.jobs.close()
         panel.counts.close()
-        qtbot.waitUntil(lambda panel=panel: panel.jobs.idle and panel.counts.idle)
+        until(qtbot, lambda panel=panel: panel.jobs.idle and panel.counts.idle)
 
 
 @pytest.fixture
@@ -62,15 +64,19 @@ def file_scan(scan: Scan, tmp_path: Path) -> Scan:
 
 
 def detect(panel: DetectPanel, qtbot: QtBot) -> None:
-    with qtbot.waitCallback(timeout=10_000) as ended:
+    with qtbot.waitCallback(timeout=60_000) as ended:
         panel.ended.connect(ended)
         qtbot.mouseClick(panel.run.detect, Qt.MouseButton.LeftButton)
     assert ended.args == [""]
 
 
+def until(qtbot: QtBot, done: Callable[[], bool]) -> None:
+    qtbot.waitUntil(done, timeout=60_000)
+
+
 def settle(panel: DetectPanel, qtbot: QtBot) -> None:
     panel.threshold.slider.sliderReleased.emit()
-    qtbot.waitUntil(lambda: panel.case.session.has_findings)
+    until(qtbot, lambda: panel.case.session.has_findings)
 
 
 # The main job
@@ -119,7 +125,7 @@ def test_progress_shows_share_and_time_left(make_panel: MakePanel, scan: Scan, q
     panel = make_panel(scan, engine=FakeEngine(2.5))
     panel.detect()
     assert not panel.run.cancel.isHidden()
-    qtbot.waitUntil(lambda: "s left" in panel.run.progress.text(), timeout=5000)
+    until(qtbot, lambda: "s left" in panel.run.progress.text())
     assert 0 < panel.run.bar.value() < 1000
     panel.cancel()
 
@@ -161,7 +167,7 @@ def test_the_mask_follows_after_a_rest(panel: DetectPanel, qtbot: QtBot) -> None
     detect(panel, qtbot)
     panel.threshold.set_step(90)
     assert panel.case.session.threshold == 0.995
-    qtbot.waitUntil(lambda: panel.case.session.threshold == threshold_of(90))
+    until(qtbot, lambda: panel.case.session.threshold == threshold_of(90))
 
 
 def test_false_findings_follow_the_slider(panel: DetectPanel, qtbot: QtBot) -> None:
@@ -175,10 +181,10 @@ def test_false_findings_follow_the_slider(panel: DetectPanel, qtbot: QtBot) -> N
 def test_smallest_and_snap_change_the_findings(panel: DetectPanel, qtbot: QtBot) -> None:
     detect(panel, qtbot)
     panel.threshold.smallest.setValue(900_000)
-    qtbot.waitUntil(lambda: panel.count.text() == "no findings at these settings")
+    until(qtbot, lambda: panel.count.text() == "no findings at these settings")
     panel.threshold.smallest.setValue(0)
     panel.threshold.snap.setChecked(True)
-    qtbot.waitUntil(lambda: panel.case.session.has_findings)
+    until(qtbot, lambda: panel.case.session.has_findings)
     assert panel.case.session.findings.snapped
     assert panel.case.layers.map.data is not None
     snapped = panel.case.layers.map.data >= panel.threshold.step
@@ -282,7 +288,7 @@ def test_an_error_is_shown_in_the_dock_in_its_own_words(
 ) -> None:
     words = "The detector file is damaged. Choose another one."
     panel = make_panel(scan, engine=FakeEngine(error=UnreadableDetector(words)))
-    with qtbot.waitCallback() as ended:
+    with qtbot.waitCallback(timeout=60_000) as ended:
         panel.ended.connect(ended)
         panel.detect()
     assert panel.message.text() == words
@@ -294,7 +300,7 @@ def test_an_error_is_shown_in_the_dock_in_its_own_words(
 def test_an_error_that_should_not_happen_says_so(make_panel: MakePanel, scan: Scan, qtbot: QtBot) -> None:
     panel = make_panel(scan, engine=FakeEngine(error=ZeroDivisionError("oh")))
     panel.detect()
-    qtbot.waitUntil(lambda: not panel.jobs.running)
+    until(qtbot, lambda: not panel.jobs.running)
     assert "ZeroDivisionError: oh" in panel.message.text()
 
 
@@ -302,7 +308,7 @@ def test_an_error_goes_away_with_the_next_detection(make_panel: MakePanel, scan:
     engine = FakeEngine(error=DetectorError("no"))
     panel = make_panel(scan, engine=engine)
     panel.detect()
-    qtbot.waitUntil(lambda: panel.message.isVisible())
+    until(qtbot, lambda: panel.message.isVisible())
     engine.error = None
     detect(panel, qtbot)
     assert not panel.message.isVisible()
@@ -322,53 +328,55 @@ def test_without_scan_or_detector_the_dock_says_what_to_do(make_panel: MakePanel
 def test_cancel_stops_within_a_tile_and_leaves_nothing_behind(
     make_panel: MakePanel, scan: Scan, qtbot: QtBot
 ) -> None:
-    engine = FakeEngine(4.0)
+    engine = FakeEngine(hold_at=3)
     panel = make_panel(scan, engine=engine)
     panel.detect()
-    qtbot.waitUntil(lambda: engine.tiles >= 3)
-    tiles = engine.tiles
+    until(qtbot, engine.reached.is_set)
     qtbot.keyClick(panel.run.detector, Qt.Key.Key_Escape)
     assert panel.run.progress.text() == "cancelled"
     assert panel.run.detect.isEnabled()
-    qtbot.waitUntil(lambda: panel.jobs.idle, timeout=1000)
-    assert engine.closed == 1
-    assert engine.tiles <= tiles + 1
+    engine.go.set()
+    until(qtbot, lambda: panel.jobs.idle)
+    assert (engine.tiles, engine.closed, engine.finished) == (3, 1, 0)
     assert [role_of(layer) for layer in panel.viewer.layers] == ["scan"]
 
 
 def test_a_second_detect_begins_again(make_panel: MakePanel, scan: Scan, qtbot: QtBot) -> None:
-    engine = FakeEngine(0.6)
+    engine = FakeEngine(hold_at=3)
     panel = make_panel(scan, engine=engine)
     panel.detect()
-    qtbot.waitUntil(lambda: engine.tiles >= 2)
-    with qtbot.waitCallback(timeout=10_000) as ended:
+    until(qtbot, engine.reached.is_set)
+    with qtbot.waitCallback(timeout=60_000) as ended:
         panel.ended.connect(ended)
         panel.detect()
-    assert (engine.closed, engine.finished) == (1, 1)
-    assert len(engine.requests) == 2
+        assert len(engine.requests) == 1
+        engine.go.set()
+    assert (engine.closed, engine.finished, len(engine.requests)) == (1, 1, 2)
 
 
 def test_the_scan_is_removed_while_it_runs(make_panel: MakePanel, scan: Scan, qtbot: QtBot) -> None:
-    engine = FakeEngine(2.0)
+    engine = FakeEngine(hold_at=3)
     panel = make_panel(scan, engine=engine)
     panel.detect()
-    qtbot.waitUntil(lambda: engine.tiles >= 2)
+    until(qtbot, engine.reached.is_set)
     panel.viewer.layers.clear()
     assert "The scan was closed" in panel.message.text()
-    qtbot.waitUntil(lambda: panel.jobs.idle)
+    engine.go.set()
+    until(qtbot, lambda: panel.jobs.idle)
     assert engine.finished == 0
     assert len(panel.viewer.layers) == 0
     assert not panel.run.detect.isEnabled()
 
 
 def test_another_scan_is_chosen_while_it_runs(make_panel: MakePanel, scan: Scan, qtbot: QtBot) -> None:
-    engine = FakeEngine(2.0)
+    engine = FakeEngine(hold_at=3)
     panel = make_panel(scan, phantom((12, 14, 12)), engine=engine)
     panel.detect()
-    qtbot.waitUntil(lambda: engine.tiles >= 2)
+    until(qtbot, engine.reached.is_set)
     panel.run.scan.setCurrentIndex(0)
     assert "Another scan was chosen" in panel.message.text()
-    qtbot.waitUntil(lambda: panel.jobs.idle)
+    engine.go.set()
+    until(qtbot, lambda: panel.jobs.idle)
     assert engine.finished == 0
     assert panel.case.scan is scan
 
@@ -376,14 +384,15 @@ def test_another_scan_is_chosen_while_it_runs(make_panel: MakePanel, scan: Scan,
 def test_a_scan_that_is_opened_while_it_runs_disturbs_nothing(
     make_panel: MakePanel, scan: Scan, qtbot: QtBot
 ) -> None:
-    engine = FakeEngine(0.6)
+    engine = FakeEngine(hold_at=3)
     panel = make_panel(scan, engine=engine)
-    with qtbot.waitCallback(timeout=10_000) as ended:
+    with qtbot.waitCallback(timeout=60_000) as ended:
         panel.ended.connect(ended)
         panel.detect()
-        qtbot.waitUntil(lambda: engine.tiles >= 2)
+        until(qtbot, engine.reached.is_set)
         data, keywords, _ = scan_layer(phantom((12, 14, 12)))
         panel.viewer.add_image(data, **keywords)
+        engine.go.set()
     assert engine.finished == 1
     assert panel.case.scan is scan
 
@@ -403,24 +412,25 @@ def test_each_scan_keeps_its_own_result(make_panel: MakePanel, scan: Scan, qtbot
 
 
 def test_the_window_is_closed_while_it_runs(make_panel: MakePanel, scan: Scan, qtbot: QtBot) -> None:
-    engine = FakeEngine(2.0)
+    engine = FakeEngine(hold_at=3)
     panel = make_panel(scan, engine=engine)
     panel.detect()
-    qtbot.waitUntil(lambda: engine.tiles >= 2)
+    until(qtbot, engine.reached.is_set)
     panel.viewer.close()
-    qtbot.waitUntil(lambda: panel.jobs.idle, timeout=2000)
+    engine.go.set()
+    until(qtbot, lambda: panel.jobs.idle)
     assert engine.finished == 0
 
 
 def test_the_dock_is_closed_while_it_runs(make_panel: MakePanel, scan: Scan, qtbot: QtBot) -> None:
-    engine = FakeEngine(2.0)
+    engine = FakeEngine(hold_at=3)
     panel = make_panel(scan, engine=engine)
-    viewer = panel.viewer
     panel.detect()
-    qtbot.waitUntil(lambda: engine.tiles >= 2)
-    viewer.window.remove_dock_widget(panel)
+    until(qtbot, engine.reached.is_set)
+    panel.viewer.window.remove_dock_widget(panel)
     panel.close()
-    qtbot.waitUntil(lambda: panel.jobs.idle, timeout=2000)
+    engine.go.set()
+    until(qtbot, lambda: panel.jobs.idle)
     assert engine.finished == 0
 
 
@@ -464,7 +474,7 @@ def test_the_exported_mask_overlays_to_the_voxel(
     qtbot.mouseClick(panel.export.mask_button, Qt.MouseButton.LeftButton)
     path = tmp_path / "head_mask.nii.gz"
     assert asked == [str(path)]
-    qtbot.waitUntil(lambda: panel.message.text().replace("\u200b", "") == f"Saved {path}")
+    until(qtbot, lambda: panel.message.text().replace("\u200b", "") == f"Saved {path}")
     data, keywords, kind = open_file(path)
     assert kind == "labels"
     labels = panel.viewer.add_labels(data, **keywords)
@@ -480,7 +490,7 @@ def test_the_exported_map_holds_the_scores(
     detect(panel, qtbot)
     path = tmp_path / "out.nii.gz"
     panel.export_map(path)
-    qtbot.waitUntil(lambda: panel.message.isVisible())
+    until(qtbot, lambda: panel.message.isVisible())
     assert np.array_equal(read_scan(path).voxels, panel.case.session.map.score)
 
 
@@ -492,7 +502,7 @@ def test_painted_corrections_are_exported(
     panel.case.layers.mask.data[0, 0, 0] = 1
     path = tmp_path / "painted.nii.gz"
     panel.export_mask(path)
-    qtbot.waitUntil(lambda: panel.message.isVisible())
+    until(qtbot, lambda: panel.message.isVisible())
     assert read_scan(path).voxels[0, 0, 0] == 1
 
 
@@ -500,7 +510,7 @@ def test_a_file_that_cannot_be_written_says_so(make_panel: MakePanel, file_scan:
     panel = make_panel(file_scan)
     detect(panel, qtbot)
     panel.export_mask(file_scan.source.path)
-    qtbot.waitUntil(lambda: panel.message.isVisible())
+    until(qtbot, lambda: panel.message.isVisible())
     assert "head" in panel.message.text()
     assert np.array_equal(read_scan(file_scan.source.path).voxels, file_scan.voxels)
 
@@ -524,7 +534,7 @@ def test_another_volume_of_the_file(make_panel: MakePanel, tmp_path: Path, qtbot
     assert panel.run.volume.text() == "volume 1 of 3"
     detect(panel, qtbot)
     panel.run.volume.setValue(3)
-    qtbot.waitUntil(lambda: panel.case.volume == 2)
+    until(qtbot, lambda: panel.case.volume == 2)
     assert np.array_equal(layer.data, read_scan(path, volume=2).voxels)
     assert panel.case.session.map is None
     assert not panel.case.layers.map.visible
@@ -533,6 +543,6 @@ def test_another_volume_of_the_file(make_panel: MakePanel, tmp_path: Path, qtbot
 def test_devices_are_looked_for_in_the_background(panel: DetectPanel, qtbot: QtBot) -> None:
     assert panel.run.device.currentText() == "automatic"
     began = time.monotonic()
-    qtbot.waitUntil(lambda: panel.run.device.count() == 2, timeout=6000)
+    until(qtbot, lambda: panel.run.device.count() == 2)
     assert panel.run.device.currentText() == "automatic: CPU, no CUDA device was found"
     assert time.monotonic() - began > 0.2

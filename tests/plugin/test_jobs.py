@@ -1,6 +1,6 @@
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 import pytest
 from pytestqt.qtbot import QtBot
@@ -9,6 +9,10 @@ from napari_anomaly.plugin.jobs import Jobs, Listener, time_left
 from napari_anomaly.progress import Progress, Steps
 
 pytestmark = pytest.mark.usefixtures("screen")
+
+
+def until(qtbot: QtBot, done: Callable[[], bool]) -> None:
+    qtbot.waitUntil(done, timeout=60_000)
 
 
 class Ear:
@@ -69,13 +73,13 @@ def jobs(request: pytest.FixtureRequest, qtbot: QtBot) -> Generator[Jobs, None, 
     jobs = Jobs(listed=request.param)
     yield jobs
     jobs.close()
-    qtbot.waitUntil(lambda: jobs.idle)
+    until(qtbot, lambda: jobs.idle)
 
 
 def test_a_job_runs_in_another_thread_and_is_heard_of_in_this_one(jobs: Jobs, qtbot: QtBot) -> None:
     ear, work = Ear(), Work(5)
     jobs.start(work, ear.listener())
-    qtbot.waitUntil(lambda: bool(ear.results))
+    until(qtbot, lambda: bool(ear.results))
     assert ear.results == ["done"]
     assert work.thread != threading.get_ident()
     assert ear.threads == {threading.get_ident()}
@@ -86,7 +90,7 @@ def test_progress_comes_at_most_ten_times_a_second(jobs: Jobs, qtbot: QtBot) -> 
     ear = Ear()
     work = Work(600, 0.001)
     jobs.start(work, ear.listener())
-    qtbot.waitUntil(lambda: bool(ear.results), timeout=10_000)
+    until(qtbot, lambda: bool(ear.results))
     seconds = time.monotonic() - work.began
     assert 1 <= len(ear.progress) <= seconds * 10 + 1
 
@@ -100,7 +104,7 @@ def test_an_error_arrives_as_it_is(jobs: Jobs, qtbot: QtBot) -> None:
 
     ear = Ear()
     jobs.start(fail, ear.listener())
-    qtbot.waitUntil(lambda: bool(ear.errors))
+    until(qtbot, lambda: bool(ear.errors))
     assert ear.errors == [problem]
     assert ear.results == []
     assert not jobs.running
@@ -112,21 +116,21 @@ def test_a_generator_that_cannot_even_be_made_is_an_error(jobs: Jobs, qtbot: QtB
 
     ear = Ear()
     jobs.start(broken, ear.listener())
-    qtbot.waitUntil(lambda: bool(ear.errors))
+    until(qtbot, lambda: bool(ear.errors))
     assert str(ear.errors[0]) == "cannot load"
 
 
 def test_cancel_stops_within_one_step_and_nothing_is_heard(jobs: Jobs, qtbot: QtBot) -> None:
     ear, work = Ear(), Work(1000, 0.02)
     jobs.start(work, ear.listener())
-    qtbot.waitUntil(lambda: work.done >= 3)
+    until(qtbot, lambda: work.done >= 3)
     done = work.done
     assert jobs.cancel()
     heard = len(ear.progress)
     assert not jobs.running
-    qtbot.waitUntil(lambda: work.closed, timeout=2000)
+    until(qtbot, lambda: work.closed)
     assert work.done <= done + 2
-    qtbot.waitUntil(lambda: jobs.idle)
+    until(qtbot, lambda: jobs.idle)
     assert (ear.results, ear.errors, len(ear.progress)) == ([], [], heard)
 
 
@@ -138,10 +142,10 @@ def test_a_new_job_replaces_the_one_before_and_waits_for_it(jobs: Jobs, qtbot: Q
     first, second = Ear(), Ear()
     slow, fast = Work(1000, 0.02, "first"), Work(2, 0.0, "second")
     jobs.start(slow, first.listener())
-    qtbot.waitUntil(lambda: slow.done >= 2)
+    until(qtbot, lambda: slow.done >= 2)
     jobs.start(fast, second.listener())
     assert jobs.running
-    qtbot.waitUntil(lambda: bool(second.results))
+    until(qtbot, lambda: bool(second.results))
     assert slow.closed
     assert first.results == []
     assert second.results == ["second"]
@@ -151,18 +155,18 @@ def test_only_the_last_of_many_is_heard(jobs: Jobs, qtbot: QtBot) -> None:
     ears = [Ear() for _ in range(5)]
     for place, ear in enumerate(ears):
         jobs.start(Work(20, 0.005, place), ear.listener())
-    qtbot.waitUntil(lambda: bool(ears[-1].results), timeout=5000)
+    until(qtbot, lambda: bool(ears[-1].results))
     assert [ear.results for ear in ears] == [[], [], [], [], [4]]
 
 
 def test_after_close_nothing_begins_and_nothing_is_heard(jobs: Jobs, qtbot: QtBot) -> None:
     ear, work = Ear(), Work(1000, 0.01)
     jobs.start(work, ear.listener())
-    qtbot.waitUntil(lambda: work.done >= 2)
+    until(qtbot, lambda: work.done >= 2)
     jobs.close()
     late = Work(1)
     jobs.start(late, ear.listener())
-    qtbot.waitUntil(lambda: jobs.idle)
+    until(qtbot, lambda: jobs.idle)
     assert work.closed
     assert late.thread == 0
     assert ear.results == []
@@ -171,11 +175,11 @@ def test_after_close_nothing_begins_and_nothing_is_heard(jobs: Jobs, qtbot: QtBo
 def test_a_job_that_is_stopped_from_outside_ends_well(qtbot: QtBot) -> None:
     jobs, ear, work = Jobs(), Ear(), Work(1000, 0.01)
     job = jobs.start(work, ear.listener())
-    qtbot.waitUntil(lambda: work.done >= 2)
+    until(qtbot, lambda: work.done >= 2)
     # What the cancel button of napari's task manager calls.
     job.worker.quit()
-    qtbot.waitUntil(lambda: ear.stopped == 1, timeout=2000)
-    qtbot.waitUntil(lambda: jobs.idle)
+    until(qtbot, lambda: ear.stopped == 1)
+    until(qtbot, lambda: jobs.idle)
     assert work.done < 100
     assert ear.results == []
     assert not jobs.running
@@ -184,7 +188,7 @@ def test_a_job_that_is_stopped_from_outside_ends_well(qtbot: QtBot) -> None:
 def test_a_result_of_none_is_a_result(jobs: Jobs, qtbot: QtBot) -> None:
     ear = Ear()
     jobs.start(Work(1, result=None), ear.listener())
-    qtbot.waitUntil(lambda: ear.results == [None])
+    until(qtbot, lambda: ear.results == [None])
 
 
 @pytest.mark.parametrize(
