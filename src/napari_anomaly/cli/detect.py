@@ -24,14 +24,22 @@ def add(commands: Any) -> None:
         "detect",
         help="find anomalies in scans",
         description="Find anomalies in scans. For each scan NAME the folder gets NAME_anomaly.nii.gz, "
-        "NAME_mask.nii.gz, NAME_proxy.nii.gz, NAME_findings.csv and NAME_manifest.json; TIFF in gives TIFF.",
+        "NAME_mask.nii.gz, NAME_proxy.nii.gz, NAME_findings.csv and NAME_manifest.json; TIFF in gives TIFF, "
+        "DICOM in gives NAME_mask.seg.dcm too.",
     )
-    parser.add_argument("scans", nargs="*", type=Path, metavar="SCAN", help="NIfTI file or TIFF stack")
+    parser.add_argument(
+        "scans",
+        nargs="*",
+        type=Path,
+        metavar="SCAN",
+        help="NIfTI file, TIFF stack, or DICOM folder, file or .zip",
+    )
     parser.add_argument(
         "--sample", action="append", default=[], metavar="NAME", help="a bundled scan; see info"
     )
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--volume", type=int, metavar="N", help="which volume of a 4D file, from 0")
+    parser.add_argument("--series", type=int, metavar="N", help="which DICOM series of a folder, from 0")
     parser.add_argument("--picture", action="store_true", help="draw the worst slices too: NAME_picture.png")
     parser.add_argument(
         "--overwrite", action="store_true", help="replace results of another scan of that name"
@@ -43,13 +51,15 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> bool:
     """Detect anomalies in all scans and write what was found; return whether all of it was done."""
     inputs = [_Input(name, _Sample(name)) for name in options.sample]
-    inputs += [_Input(str(path), _File(path, options.volume)) for path in once(options.scans)]
+    inputs += [_Input(str(path), _File(path, options.volume, options.series)) for path in once(options.scans)]
     if not inputs:
         raise ScanError("No scan was given. Name one or more files, or a bundled scan with --sample.")
     detecting, names = Detecting.of(options), Names()
 
     def one(case: _Input) -> None:
-        scan = names.distinct(case.place.read(), case.label, case.place.folder)
+        scan = case.place.read()
+        # Folders of DICOM are often called by the patient's name.
+        scan = names.distinct(scan, case.label, str(scan.source.details.get("tag", case.place.folder)))
         if not options.overwrite:
             refuse_other_scan(options.out, scan)
         detection, findings = detecting.run(scan)
@@ -67,14 +77,15 @@ def run(options: argparse.Namespace) -> bool:
 class _File:
     path: Path
     volume: int | None
+    series: int | None
 
     @property
     def folder(self) -> str:
         return self.path.resolve().parent.name
 
     def read(self) -> Scan:
-        scan = io.read_scan(self.path, volume=self.volume)
-        chosen = self.volume is not None and io.volumes(self.path) > 1
+        scan = io.read_scan(self.path, volume=self.volume, series=self.series)
+        chosen = self.volume is not None and io.volumes(self.path, series=self.series) > 1
         return replace(scan, name=f"{scan.name}_volume{self.volume}") if chosen else scan
 
 

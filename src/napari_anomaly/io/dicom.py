@@ -71,13 +71,14 @@ def read(path: Path, *, volume: int | None = None, series: int | None = None) ->
     array, odd = finite(planes.transpose(2, 1, 0), chosen.name)
     affine = chosen.stack.affine
     order, flips = reorder(affine)
-    notes = (*chosen.stack.notes, *_notes(listing, chosen), *odd)
+    notes = (*chosen.stack.notes, *_notes(listing, chosen), *odd, *_unreferable(chosen, frames))
     details = {
         "frames": frames,
         "stack": chosen.stack,
         "partners": tuple(dict.fromkeys(frame.place.path for frame in frames)),
         "series": listing.readable.index(chosen),
         "tag": chosen.tag,
+        "referable": not _unreferable(chosen, frames),
         "volume": volume or 0,
         "volumes": len(chosen.stack.volumes),
         "windows": _windows(chosen),
@@ -216,6 +217,16 @@ def _notes(listing: Listing, series: Series) -> tuple[str, ...]:
             more = f"; and {len(reasons) - _LEAST_SAID} more" if len(reasons) > _LEAST_SAID else ""
             said.append(f"Not read: {'; '.join(reasons[:_LEAST_SAID])}{more}.")
     return tuple(said)
+
+
+def _unreferable(series: Series, frames: tuple[Frame, ...]) -> tuple[str, ...]:
+    """Say why no DICOM object can refer to a series; empty if one can."""
+    files = {frame.place for frame in frames}
+    if not all(series.header.get(uid) for uid in ("FrameOfReferenceUID", "StudyInstanceUID")):
+        return ("The files name no study or frame of reference: no DICOM segmentation will be written.",)
+    if len(files) > 1 and "PerFrameFunctionalGroupsSequence" in series.header:
+        return ("The volume lies in several enhanced files: no DICOM segmentation will be written.",)
+    return ()
 
 
 def _windows(series: Series) -> tuple[Mapping[str, Any], ...]:

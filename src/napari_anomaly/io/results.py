@@ -13,7 +13,7 @@ from napari_anomaly.export import COLUMNS, findings_rows, to_mask
 from napari_anomaly.findings import Findings
 from napari_anomaly.geometry import Geometry
 from napari_anomaly.io.atomic import together
-from napari_anomaly.io.formats import source_files, write_staged
+from napari_anomaly.io.formats import extra_module, source_files, write_staged
 from napari_anomaly.review import Review
 from napari_anomaly.scan import Scan
 
@@ -37,7 +37,7 @@ def save_case(
 
     ``<name>_anomaly`` (float32), ``<name>_mask`` (uint8) and ``<name>_proxy`` (float32) on the grid of the
     scan's file, as ``.nii.gz``, or as ``.tif`` if the scan was a TIFF; ``<name>_findings.csv`` and
-    ``<name>_manifest.json``.
+    ``<name>_manifest.json``; of a scan from DICOM ``<name>_mask.seg.dcm``, too.
 
     Parameters
     ----------
@@ -65,18 +65,21 @@ def save_case(
     folder = Path(folder)
     _check_grids(scan, detection_map.geometry, supervoxels.geometry, findings.geometry)
     suffix = ".tif" if scan.source.format == "tiff" else ".nii.gz"
+    mask = to_mask(findings, review)
     images = {
         "anomaly": (detection_map.score, "map"),
-        "mask": (to_mask(findings, review).voxels, "mask"),
+        "mask": (mask.voxels, "mask"),
         "proxy": (supervoxels.image, "image"),
     }
     texts = {
         "findings.csv": findings_csv(findings, scan),
         "manifest.json": json.dumps({"product": PRODUCT, **manifest}, indent=1, allow_nan=False) + "\n",
     }
+    segmentation = ["mask.seg.dcm"] if scan.source.details.get("referable") else []
     made = _make(folder)
     try:
-        _check_free(folder, scan.name, [f"{what}{suffix}" for what in images] + list(texts))
+        endings = [f"{what}{suffix}" for what in images] + list(texts) + segmentation
+        _check_free(folder, scan.name, endings)
         with together(keep=source_files(scan)) as stage:
             paths = []
             for what, (array, kind) in images.items():
@@ -85,6 +88,9 @@ def save_case(
             for what, text in texts.items():
                 paths.append(folder / f"{scan.name}_{what}")
                 stage(paths[-1]).write_text(text, encoding="utf-8", newline="")
+            for what in segmentation:
+                paths.append(folder / f"{scan.name}_{what}")
+                extra_module("dicom_seg").write(mask, findings, detection_map, scan, stage(paths[-1]))
     except BaseException:
         for empty in made:
             empty.rmdir()
