@@ -75,12 +75,11 @@ def make(out: Path, with_dock: Callable[[napari.Viewer], DetectPanel]) -> None:
         slide(panel, panel.threshold.step - 15)
     panel.table.selectRow(0)
     panel.go_to(panel.case.session.findings.items[0])
-    shoot("3-layers")
+    shoot("overview")
     middle = panel.threshold.step
     for name, step in (("4-less-sensitive", middle + 30), ("5-more-sensitive", middle - 60)):
         slide(panel, step)
         shoot(name)
-    slide(panel, middle)
     panel.show_.boxes["mask"].click()
     panel.threshold.snap.click()
     panel.show_.planes["coronal"].click()

@@ -4,7 +4,9 @@ from pathlib import Path
 import napari
 import numpy as np
 import pytest
+from napari.viewer import current_viewer
 from PIL import Image
+from pytestqt.qtbot import QtBot
 
 from fake_engine import FakeEngine
 from napari_anomaly.errors import AnomalyError, DetectorError, ScanError
@@ -18,7 +20,9 @@ pytestmark = pytest.mark.usefixtures("screen")
 
 
 @pytest.fixture
-def engine(make_napari_viewer: Callable[..., napari.Viewer], monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
+def engine(
+    make_napari_viewer: Callable[..., napari.Viewer], monkeypatch: pytest.MonkeyPatch, qtbot: QtBot
+) -> FakeEngine:
     """Let the window be one that the tests clean up, with a detector that needs no networks."""
     engine = FakeEngine(0.2)
     viewer = make_napari_viewer(show=True)
@@ -28,6 +32,10 @@ def engine(make_napari_viewer: Callable[..., napari.Viewer], monkeypatch: pytest
         viewer.window.add_dock_widget(panel, name="Detect")
         return panel
 
+    # The loop of the application, once ended, would take no further test.
+    monkeypatch.setattr(
+        napari, "run", lambda: qtbot.waitUntil(lambda: current_viewer() is None, timeout=60_000)
+    )
     monkeypatch.setattr(napari, "Viewer", lambda **_: viewer)
     monkeypatch.setattr(launch, "dock", dock)
     return engine

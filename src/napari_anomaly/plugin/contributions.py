@@ -10,7 +10,7 @@ import numpy as np
 from napari_anomaly import io
 from napari_anomaly.plugin.case import VOLUME, VOLUMES
 from napari_anomaly.plugin.detect_panel import DetectPanel
-from napari_anomaly.plugin.layers import LayerTuple, mask_layer, scan_behind, scan_layer, value_of
+from napari_anomaly.plugin.layers import SCAN, LayerTuple, mask_layer, scan_behind, scan_layer, value_of
 from napari_anomaly.samples import open_sample
 from napari_anomaly.scan import Scan
 
@@ -36,33 +36,66 @@ Paths: TypeAlias = str | Sequence[str]
 _MASK_NAMES = ("_mask", "-mask", "_seg", "_dseg", "_label", "_labels", "-lesions", "_lesions")
 
 
-def get_reader(path: Paths) -> Callable[[Paths], list[LayerTuple]]:
-    """Offer to read NIfTI and TIFF scans.
+def get_reader(path: Paths) -> Callable[[Paths], list[LayerTuple]] | None:
+    """Offer to read NIfTI and TIFF scans, and DICOM series.
 
     Parameters
     ----------
     path
-        One file or several; the manifest lets only names with our suffixes through.
+        One file or several, or a folder; the manifest lets only names with our suffixes, and folders,
+        through.
+
+    Returns
+    -------
+    callable or None
+        None for a folder or an archive without DICOM: another plugin may read it.
     """
+    first = path if isinstance(path, str) else path[0]
+    if Path(first).is_dir() and not io.looks_like_dicom(first):
+        return None
     return _read
 
 
 def _read(path: Paths) -> list[LayerTuple]:
-    return [open_file(each) for each in ([path] if isinstance(path, str) else path)]
+    layers: list[LayerTuple] = []
+    for each in [path] if isinstance(path, str) else path:
+        if not any(_is_part(Path(each), layer) for layer in layers):
+            layers += _open_all(each)
+    return layers
 
 
-def open_file(path: str | Path) -> LayerTuple:
+def _is_part(path: Path, layer: LayerTuple) -> bool:
+    """Tell whether a file is a slice of a series that was read already."""
+    scan = layer[1].get("metadata", {}).get(SCAN)
+    return isinstance(scan, Scan) and path in scan.source.details.get("partners", ())
+
+
+def _open_all(path: str) -> list[LayerTuple]:
+    """Open a file; of a folder or an archive every series in it."""
+    if not Path(path).is_dir() and not path.lower().endswith(".zip"):
+        return [open_file(path)]
+    return [open_file(path, series=number) for number in range(max(1, len(io.series_in(path))))]
+
+
+def open_file(path: str | Path, *, series: int | None = None) -> LayerTuple:
     """Read a file as a layer: a mask as labels, everything else as an image.
 
     Of a file with several volumes the first is shown; the dock offers the others.
+
+    Parameters
+    ----------
+    path
+        The file; of DICOM the folder, too.
+    series
+        Which DICOM series, from 0, where there are several.
 
     Raises
     ------
     ScanError
         If the file cannot be read as a scan.
     """
-    count = io.volumes(path)
-    scan = io.read_scan(path, volume=0 if count > 1 else None)
+    count = io.volumes(path, series=series)
+    scan = io.read_scan(path, volume=0 if count > 1 else None, series=series)
     if _is_mask(scan):
         return mask_layer(scan)
     return scan_layer(scan, metadata={VOLUMES: count, VOLUME: 0})

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import napari
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QApplication
 
 from napari_anomaly.errors import AnomalyError, ScanError
 from napari_anomaly.plugin.contributions import dock, open_file
@@ -55,7 +54,6 @@ def open_and_detect(source: str | Path = "ms-flair", *, screenshot: Path | None 
                     viewer.screenshot(str(screenshot), canvas_only=False, flash=False)
             finally:
                 viewer.close()
-                QApplication.quit()
 
         panel.ended.connect(finish)
     panel.detect()

@@ -57,7 +57,7 @@ class ThresholdSection(QWidget):
         layout.addWidget(self.false_findings)
         layout.addLayout(row(caption("S&mallest", self.smallest), self.smallest, stretch=1))
         layout.addLayout(row(caption(""), self.snap, stretch=1))
-        self.set_step(TOP)
+        self.show_settings(0.995, 30.0, False, "mm")
 
     def _build(self) -> None:
         self.slider = QSlider(Qt.Orientation.Horizontal)
