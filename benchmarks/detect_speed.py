@@ -31,7 +31,9 @@ def main() -> None:
     results = {}
     for engine in ("torch", "openvino"):
         command = [sys.executable, __file__, "--engine", engine, "--device", options.device]
-        command += ["--repeats", str(options.repeats)] + (["--scan", str(options.scan)] if options.scan else [])
+        command += ["--repeats", str(options.repeats)] + (
+            ["--scan", str(options.scan)] if options.scan else []
+        )
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         results[engine] = json.loads(done.stdout.splitlines()[-1])
     OUT.write_text(report(results), encoding="utf-8")
@@ -122,13 +124,18 @@ def report(results: dict) -> str:
     for name in one["stages"]:
         a, b = one["stages"][name], results["openvino"]["stages"][name]
         lines.append(f"| {name} | {a:.2f} | {b:.2f} | {a / max(b, 1e-9):.1f} |")
-    for label, key in (("first run", "first"), ("reading the detector", "loading"), ("peak memory, GiB", "peak_gib")):
+    for label, key in (
+        ("first run", "first"),
+        ("reading the detector", "loading"),
+        ("peak memory, GiB", "peak_gib"),
+    ):
         lines.append(f"| {label} | {one[key]:.2f} | {results['openvino'][key]:.2f} | |")
     for engine, facts in results.items():
         rate = facts["gflop"] / facts["stages"]["networks"]
         lines.append(
             f"\n{engine}: {facts['gflop']:.0f} GFLOP in the networks, {rate:.0f} GFLOP/s, "
-            f"{rate / facts['peak_gflops']:.0%} of the {facts['peak_gflops']:.0f} GFLOP/s of a float32 matrix product here."
+            f"{rate / facts['peak_gflops']:.0%} of the {facts['peak_gflops']:.0f} GFLOP/s "
+            "of a float32 matrix product here."
         )
     return "\n".join(lines) + "\n"
 

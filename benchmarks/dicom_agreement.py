@@ -30,10 +30,10 @@ from napari_anomaly.scan import Scan
 
 TABLE = Path(__file__).parents[1] / "docs" / "results" / "dicom-agreement.md"
 MEANING = (
-    "Where both made the same grid, voxels must be equal and corners lie within 0.01 mm. A crooked series (gantry tilt, "
-    "uneven slices) has no grid of its own: dcm2niix writes one image as if slices were even (it warns) and one resampled "
-    "to even planes; this package resamples both once and says so. The one that lies nearer to the source's pixels is the "
-    "better account of it.\n\n"
+    "Where both made the same grid, voxels must be equal and corners lie within 0.01 mm. A crooked series (gantry "
+    "tilt, uneven slices) has no grid of its own: dcm2niix writes one image as if slices were even (it warns) and one "
+    "resampled to even planes; this package resamples once and says so. What lies nearer to the source's pixels is "
+    "the better account of them.\n\n"
 )
 HEAD = "| series | what | ours | dcm2niix | difference |\n|---|---|---|---|---|\n"
 

@@ -46,7 +46,9 @@ def main() -> None:
     write(rows, strips, detector)
 
 
-def measure(path: Path, mask_path: Path, detector: checkpoint.Detector, device: str) -> tuple[str, np.ndarray]:
+def measure(
+    path: Path, mask_path: Path, detector: checkpoint.Detector, device: str
+) -> tuple[str, np.ndarray]:
     scan = io.read_scan(path)
     truth = read_truth(io.read_scan(mask_path), scan)
     figures: dict[str, CaseFigures] = {}

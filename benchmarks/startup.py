@@ -1,6 +1,6 @@
 """Time what opens with the viewer; writes docs/results/startup.md.
 
-    python benchmarks/startup.py [--repeats 5]
+``python benchmarks/startup.py [--repeats 5]``
 """
 
 import argparse
@@ -30,8 +30,8 @@ def main() -> None:
     lines = [
         "# Start-up",
         "",
-        f"Median of {repeats} fresh interpreters, one after another in the same run; torch is loaded only when a detection "
-        "starts. Made by `python benchmarks/startup.py`.",
+        f"Median of {repeats} fresh interpreters, one after another in the same run; torch is loaded only when "
+        "a detection starts. Made by `python benchmarks/startup.py`.",
         "",
         "| import | seconds | loads torch |",
         "|---|---|---|",

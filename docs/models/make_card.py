@@ -1,6 +1,6 @@
 """Write the model card of a bundled detector from what the detector says of itself.
 
-    python docs/models/make_card.py [NAME]
+``python docs/models/make_card.py [NAME]``
 """
 
 import sys
@@ -14,15 +14,15 @@ HERE = Path(__file__).parent
 CARD = """# {name} {version}
 
 **What it is.** A joint embedding of a 2D and a 3D network (after Kang & Park 2022, arXiv 2212.10939) with the
-silhouette of the brain as an input channel (after Kazemimoghadam et al. 2022), and a small network that finds the brain in
-a whole head. Trained on normal scans only, to find anomalies that were painted on them. Research software, not a
+silhouette of the brain as an input channel (after Kazemimoghadam et al. 2022), and a small network that finds the
+brain in a whole head. Trained on normal scans only, to find anomalies that were painted on them. Research software, not a
 medical device.
 
 | | |
 |---|---|
 | looks at | {modality} |
 | file | {size:.1f} MB, sha256 `{sha256}` |
-| parameters | 2D {plane:.2f} M, 3D {volume:.2f} M, fusion and embedding {rest:.2f} M, brain extraction {extraction:.2f} M |
+| parameters, M | 2D {plane:.2f}, 3D {volume:.2f}, fusion and embedding {rest:.2f}, brain {extraction:.2f} |
 | trained on | {trained} normals: {folders} |
 | held out, for calibration | {held} |
 | lesion outlines | {shapes} |
@@ -66,7 +66,8 @@ napari-anomaly train --name {name} --out {name}.safetensors --normals T1_DS00274
 
 ## Where it fails
 
-- It has seen {steps} steps on a CPU: far from what it could learn. Small lesions (under 4 mm) and faint ones are missed.
+- It has seen {steps} steps on a CPU, far from what it could learn. Small lesions (under 4 mm) and faint ones are
+  missed.
 - Only one real FLAIR scan and no real T2 scan of a healthy person took part; other contrasts are synthesised.
 - Children, surgical cavities, implants and motion were never shown to it.
 - Outlines of large lesions follow contrast, not anatomy: oedema and tumour are one finding.
@@ -79,7 +80,8 @@ def main() -> None:
     own = card.calibrations[card.best]
     false = own.false_findings.expected(own.default_threshold, own.default_min_volume_mm3)
     count = {
-        part: sum(p.numel() for p in getattr(detector.network, part).parameters()) / 1e6 for part in ("plane", "volume")
+        part: sum(p.numel() for p in getattr(detector.network, part).parameters()) / 1e6
+        for part in ("plane", "volume")
     }
     everything = sum(p.numel() for p in detector.network.parameters()) / 1e6
     from napari_anomaly.detector.checkpoint import bundled
