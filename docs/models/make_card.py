@@ -15,8 +15,8 @@ CARD = """# {name} {version}
 
 **What it is.** A joint embedding of a 2D and a 3D network (after Kang & Park 2022, arXiv 2212.10939) with the
 silhouette of the brain as an input channel (after Kazemimoghadam et al. 2022), and a small network that finds the
-brain in a whole head. Trained on normal scans only, to find anomalies that were painted on them. Research software, not a
-medical device.
+brain in a whole head. Trained on normal scans only, to find anomalies that were painted on them. Research software,
+not a medical device.
 
 | | |
 |---|---|
