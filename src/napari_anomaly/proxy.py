@@ -46,8 +46,7 @@ def supervoxels(
         return result
     window = _box(mask)
     inside = mask[window]
-    side = max(size_mm3, inside.size * float(np.prod(spacing)) / _MOST) ** (1 / 3)
-    grid = [max(1, min(n, round(side / s))) for n, s in zip(inside.shape, spacing, strict=True)]
+    grid = _grid(inside.shape, spacing, size_mm3 ** (1 / 3))
     patch = np.where(inside, voxels[window], 0).astype(np.float32)
     low, high = np.percentile(patch[inside], (2, 98))
     image = sitk.GetImageFromArray(np.clip((patch - low) / max(high - low, 1e-6), -0.5, 1.5) * 100)
@@ -85,6 +84,15 @@ def superpixel_image(
     image = np.zeros(ids.shape, np.float32)
     image.reshape(-1)[places] = means[chosen]
     return image
+
+
+def _grid(shape: tuple[int, ...], spacing: tuple[float, float, float], side_mm: float) -> list[int]:
+    """Sides of a supervoxel in voxels, larger than asked for where their number would not fit 16 bits."""
+    while True:
+        grid = [max(1, min(n, round(side_mm / s))) for n, s in zip(shape, spacing, strict=True)]
+        if np.prod([-(-n // side) for n, side in zip(shape, grid, strict=True)]) <= _MOST:
+            return grid
+        side_mm *= 1.05
 
 
 def _box(mask: Bool[np.ndarray, "z y x"]) -> tuple[slice, slice, slice]:

@@ -76,10 +76,11 @@ def load_volume(path: Path, *, spacing: float, labels: bool = False) -> np.ndarr
 def load_labels(path: Path) -> Subject:
     """Label map with FreeSurfer numbers (SynthSeg's training maps) as a subject."""
     raw = load_volume(path, spacing=1.0, labels=True).astype(np.int32)
-    table = np.zeros(max(CLASSES) + 1, np.uint8)
+    # one place more than there are numbers: whatever lies beyond is air
+    table = np.zeros(max(CLASSES) + 2, np.uint8)
     for number, index in CLASSES.items():
         table[number] = index
-    classes = table[np.clip(raw, 0, max(CLASSES))]
+    classes = table[np.clip(raw, 0, len(table) - 1)]
     brain = _brain_of(classes)
     voxels = torch.from_numpy(classes)
     mask = torch.from_numpy(brain)

@@ -1,0 +1,173 @@
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from napari_anomaly.pretask import blending
+from napari_anomaly.pretask.shapes import Shape
+from napari_anomaly.pretask.task import VISIBLE, Anomaly, Difficulty, paint, sample
+
+GRID = (40, 44, 48)
+BALL = Shape(centre=(20, 22, 24), radii=(6.0, 6.0, 6.0), turn=(0.0, 0.0, 0.0), rough=0.0, edge=0.3, seed=1)
+KINDS = ("shift", "replace", "rim", "transplant", "blur", "push")
+
+
+@pytest.fixture(scope="module")
+def image():
+    """Give tissue with detail at the scale of voxels."""
+    fine = torch.rand(GRID, generator=torch.Generator().manual_seed(0))
+    axes = torch.meshgrid(*(torch.arange(side) for side in GRID), indexing="ij")
+    folds = torch.stack([torch.sin(axis * 1.2) for axis in axes]).prod(0).sign()
+    return 0.5 + 0.3 * folds + 0.1 * fine
+
+
+@pytest.fixture(scope="module")
+def mask():
+    inside = torch.zeros(GRID, dtype=torch.bool)
+    inside[6:-6, 6:-6, 6:-6] = True
+    return inside
+
+
+def an(kind, **changes):
+    second = {"push": 0.5, "rim": -0.5}.get(kind, 0.3)
+    return replace(Anomaly(shape=BALL, kind=kind, amount=0.6, second=second), **changes)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_painting_is_pure_repeatable_and_true_where_something_changed(image, mask, kind):
+    before, inside = image.clone(), mask.clone()
+    first, second = paint(image, mask, (an(kind),)), paint(image, mask, (an(kind),))
+    assert torch.equal(image, before)
+    assert torch.equal(mask, inside)
+    assert torch.equal(first.image, second.image)
+    assert torch.equal(first.truth, second.truth)
+
+    assert first.truth.sum() > 100
+    changed = first.image != image
+    assert not (changed & ~mask).any()
+    assert not (first.truth & ~mask).any()
+    assert blending.smooth((first.image - image).abs(), 3)[first.truth].min() > VISIBLE
+    distance = torch.stack(torch.where(first.truth), 1).float() - torch.tensor(BALL.centre)
+    assert distance.norm(dim=1).max() < 8
+
+
+@pytest.mark.parametrize("kind", ["shift", "replace", "transplant"])
+def test_the_seed_changes_what_it_should(image, mask, kind):
+    rough = an(kind, shape=replace(BALL, rough=0.8))
+    other = replace(rough, shape=replace(rough.shape, seed=2))
+    assert not torch.equal(paint(image, mask, (rough,)).image, paint(image, mask, (other,)).image)
+
+
+def test_a_ball_is_painted_with_its_amount_and_its_volume(image, mask):
+    painted = paint(image, mask, (an("shift"),))
+    assert float(painted.truth.sum()) == pytest.approx(4 / 3 * np.pi * 6**3, rel=0.1)
+    assert float((painted.image - image)[BALL.centre]) == pytest.approx(0.6, abs=1e-3)
+
+
+def test_truth_ends_at_the_mask(image):
+    half = torch.zeros(GRID, dtype=torch.bool)
+    half[: BALL.centre[0]] = True
+    painted = paint(image, half, (an("shift"),))
+    assert painted.truth.any()
+    assert not painted.truth[BALL.centre[0] :].any()
+    assert torch.equal(painted.image[BALL.centre[0] :], image[BALL.centre[0] :])
+
+
+def test_what_nobody_sees_is_not_painted(image, mask):
+    for unseen in (
+        an("shift", amount=0.5 * VISIBLE),
+        an("shift", shape=replace(BALL, centre=(2, 2, 2), radii=(2.0, 2.0, 2.0))),
+        an("push", second=0.0),
+    ):
+        painted = paint(image, mask, (unseen,))
+        assert not painted.truth.any()
+        assert torch.equal(painted.image, image)
+    assert torch.equal(paint(image, mask, ()).image, image)
+
+
+def test_tissue_bounds_an_anomaly():
+    halves = torch.zeros(GRID)
+    halves[:, :, 24:] = 1
+    everywhere = torch.ones(GRID, dtype=torch.bool)
+    bound = paint(halves, everywhere, (an("shift", tissue=0.3, shape=replace(BALL, centre=(20, 22, 26))),))
+    free = paint(halves, everywhere, (an("shift", shape=replace(BALL, centre=(20, 22, 26))),))
+    assert bound.truth[:, :, 25:].any()
+    assert not bound.truth[:, :, :23].any()
+    assert free.truth[:, :, :23].any()
+
+
+def test_texture_varies_an_anomaly(image, mask):
+    plain, textured = (paint(image, mask, (an("shift", texture=t),)) for t in (0.0, 0.25))
+    inside = plain.truth
+    assert (plain.image - image)[inside].std() < 0.7 * (textured.image - image)[inside].std()
+
+
+def centres():
+    return np.argwhere(np.ones((30, 30, 30), bool)) + 5
+
+
+def draw(seed, **changes):
+    words = {"bright": 0.5, "difficulty": Difficulty(), **changes}
+    return sample(np.random.default_rng(seed), centres(), **words)
+
+
+def test_the_same_seed_draws_the_same_anomalies():
+    assert draw(5) == draw(5)
+    assert draw(5) != draw(6)
+
+
+def test_draws_are_varied_and_within_bounds():
+    drawn = [draw(seed, templates=7) for seed in range(300)]
+    every = [anomaly for anomalies in drawn for anomaly in anomalies]
+    assert set(Counter(anomaly.kind for anomaly in every)) == set(KINDS)
+    counts = {len(anomalies) for anomalies in drawn}
+    assert min(counts) == 1
+    assert 15 < max(counts) < 24
+    for anomaly in every:
+        assert all(5 <= place < 35 for place in anomaly.shape.centre)
+        assert 1 <= min(anomaly.shape.radii) <= max(anomaly.shape.radii) < 34 * np.exp(0.9)
+        assert -1 <= anomaly.shape.template < 7
+    assert {anomaly.shape.template for anomaly in every} == set(range(-1, 7))
+    assert all(anomaly.shape.template == -1 for seed in range(50) for anomaly in draw(seed))
+
+
+def test_lesions_are_as_often_bright_as_asked():
+    def share(bright):
+        signs = [anomaly.amount > 0 for seed in range(200) for anomaly in draw(seed, bright=bright)]
+        return np.mean(signs)
+
+    assert share(0.95) > 0.85 > 0.6 > share(0.5) > 0.4 > 0.2 > share(0.05)
+
+
+def test_training_goes_from_plain_to_faint():
+    stages = [Difficulty.at(progress) for progress in (0.0, 0.2, 0.4, 1.0)]
+    faintest = [stage.faintest for stage in stages]
+    assert faintest == sorted(faintest, reverse=True)
+    assert (faintest[0], faintest[-1]) == pytest.approx((0.45, 0.11))
+    shares = [stage.plain for stage in stages]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] > 0.5 > shares[-1] == 0
+    plain = [
+        abs(a.amount)
+        for seed in range(100)
+        for a in draw(seed, difficulty=stages[0])
+        # siblings vary, and the core of a mass has a contrast of its own
+        if a.kind in ("blur", "transplant")
+    ]
+    assert min(plain) >= 0.45
+
+
+def test_everything_that_is_drawn_can_be_painted(image, mask):
+    inside = torch.nonzero(mask).numpy()
+    seen = 0
+    for seed in range(12):
+        anomalies = sample(
+            np.random.default_rng(seed), inside, bright=0.5, difficulty=Difficulty(), templates=2
+        )
+        painted = paint(image, mask, anomalies, library=torch.ones(2, 8, 8, 8, dtype=torch.uint8))
+        assert painted.image.isfinite().all()
+        assert not (painted.truth & ~mask).any()
+        seen += bool(painted.truth.any())
+    assert seen >= 10
