@@ -8,7 +8,15 @@ from pydantic import BaseModel, ConfigDict
 
 from napari_anomaly.anomaly import FalseFindings
 
-DECADES = tuple(np.round(np.concatenate((np.arange(0, 2, 0.25), np.arange(2, 6.01, 0.125))), 3).tolist())
+DECADES = (
+    0.0,
+    0.01,
+    0.05,
+    0.1,
+    0.15,
+    *np.arange(0.25, 2, 0.25).tolist(),
+    *np.arange(2, 6.01, 0.125).tolist(),
+)
 """Places, -log10(1 - share), at which the distribution of normal voxels is kept."""
 
 TOP = 6.9
