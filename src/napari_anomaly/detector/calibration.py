@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Bool, Float, Float32
 from pydantic import BaseModel, ConfigDict
 
 from napari_anomaly.anomaly import FalseFindings
@@ -39,6 +39,28 @@ class Calibration(BaseModel):
     false_findings: FalseFindings | None = None
     normals: int = 0
     """Number of normal scans behind the figures."""
+
+
+def standardise(
+    raw: Float32[np.ndarray, "z y x"], inside: Bool[np.ndarray, "z y x"]
+) -> Float32[np.ndarray, "z y x"]:
+    """Measure raw scores against the bulk of their own scan, whose quality shifts and spreads them all.
+
+    Parameters
+    ----------
+    raw : ndarray
+        Raw scores (logits).
+    inside : ndarray
+        Voxels that were looked at.
+
+    Returns
+    -------
+    ndarray
+        0 at the median, 1 near the third quartile: no lesion is so large that it moves them far.
+    """
+    middle, upper = np.quantile(raw[inside][::7], [0.5, 0.75])
+    measured: Float32[np.ndarray, "z y x"] = ((raw - middle) / (upper - middle + 0.5)).astype(np.float32)
+    return measured
 
 
 def fit_calibration(

@@ -43,6 +43,8 @@ class Card(BaseModel):
     best: Networks
     """Networks that measured best on held-out synthetic anomalies."""
     smoothing_mm: float
+    standardised: bool = False
+    """Whether raw scores are measured against the bulk of their own scan."""
     calibrations: Mapping[Networks, Calibration]
     provenance: Mapping[str, Any]
 

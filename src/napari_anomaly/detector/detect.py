@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from napari_anomaly.anomaly import AnomalyMap, Supervoxels
-from napari_anomaly.detector.calibration import calibrate, calibrate_scan, scan_raw_score
+from napari_anomaly.detector.calibration import calibrate, calibrate_scan, scan_raw_score, standardise
 from napari_anomaly.detector.checkpoint import Detector
 from napari_anomaly.detector.device import choose
 from napari_anomaly.detector.settings import DetectSettings, Networks
@@ -240,7 +240,9 @@ def _calibrated(
     import torch
 
     calibration = detector.card.calibrations[networks]
-    inside = raw[prepared.mask.numpy()]
+    looked_at = prepared.mask.numpy()
+    raw = standardise(raw, looked_at) if detector.card.standardised else raw
+    inside = raw[looked_at]
     on_scan = prepared.to_scan(torch.from_numpy(raw)).numpy()
     score = np.zeros(on_scan.shape, np.float32)
     # 0 is kept for what was not looked at

@@ -11,7 +11,13 @@ import numpy as np
 import torch
 
 from napari_anomaly.anomaly import FalseFindings, from_decades
-from napari_anomaly.detector.calibration import Calibration, calibrate, fit_calibration, scan_raw_score
+from napari_anomaly.detector.calibration import (
+    Calibration,
+    calibrate,
+    fit_calibration,
+    scan_raw_score,
+    standardise,
+)
 from napari_anomaly.detector.detect import smooth
 from napari_anomaly.detector.engine import TorchEngine
 from napari_anomaly.detector.settings import Networks
@@ -59,6 +65,10 @@ class Finished:
     calibrations: dict[Networks, Calibration]
     table: list[dict[str, float | str]]
     """Average precision and Dice of every way on held-out synthetic anomalies."""
+    standardised: bool = False
+    """Whether measuring raw scores against the bulk of their scan gave the better Dice."""
+    threshold_dice: dict[str, float] = field(default_factory=dict)
+    """Dice on painted scans at the chosen threshold, for both."""
     weights: dict[str, float] = field(default_factory=dict)
     """Average precision of averaged and last weights; the first are used."""
 
@@ -160,8 +170,18 @@ def _conclude(normal: dict[Networks, list[Trial]], painted: dict[Networks, list[
             )
     top = max(table, key=lambda row: row["average_precision"])
     best, sigma = cast(Networks, top["networks"]), float(top["smoothing_mm"])
-    calibrations = {name: _calibration(normal[name], painted[name], sigma) for name in NETWORKS}
-    return Finished(best, sigma, calibrations, table)
+    ways = {way: _calibration(normal[best], painted[best], sigma, standard=way) for way in (False, True)}
+    standard = ways[True][1] > ways[False][1]
+    calibrations = {
+        name: (
+            ways[standard]
+            if name == best
+            else _calibration(normal[name], painted[name], sigma, standard=standard)
+        )[0]
+        for name in NETWORKS
+    }
+    dice = {f"dice_{'standardised' if way else 'plain'}": round(ways[way][1], 4) for way in ways}
+    return Finished(best, sigma, calibrations, table, standardised=standard, threshold_dice=dice)
 
 
 def _average_precision(trial: Trial, sigma: float) -> float:
@@ -171,8 +191,15 @@ def _average_precision(trial: Trial, sigma: float) -> float:
     return float((hits / np.arange(1, len(hits) + 1))[truth].mean()) if hits[-1] else float("nan")
 
 
-def _calibration(normal: list[Trial], painted: list[Trial], sigma: float) -> Calibration:
-    smooth_normal = [smooth(trial.raw.astype(np.float32), sigma) for trial in normal]
+def _scores(trial: Trial, sigma: float, *, standard: bool) -> np.ndarray:
+    raw = smooth(trial.raw.astype(np.float32), sigma)
+    return standardise(raw, trial.inside) if standard else raw
+
+
+def _calibration(
+    normal: list[Trial], painted: list[Trial], sigma: float, *, standard: bool
+) -> tuple[Calibration, float]:
+    smooth_normal = [_scores(trial, sigma, standard=standard) for trial in normal]
     values = [raw[trial.inside] for raw, trial in zip(smooth_normal, normal, strict=True)]
     raw, decades = fit_calibration(values)
     plain = Calibration(
@@ -184,18 +211,17 @@ def _calibration(normal: list[Trial], painted: list[Trial], sigma: float) -> Cal
         normals=len(normal),
     )
     counts = _false_findings(smooth_normal, normal, plain)
-    dice = _dice(painted, sigma, plain)
+    dice = _dice(painted, sigma, plain, standard=standard)
     # the best Dice on painted scans among the thresholds that keep normal scans quiet
     column = VOLUMES_MM3.index(DEFAULT_VOLUME_MM3)
     quiet = [counts[row][column] <= MOST_FALSE for row in range(len(THRESHOLDS))]
     allowed = [row for row, calm in enumerate(quiet) if calm] or [len(THRESHOLDS) - 1]
     chosen = max(allowed, key=lambda row: dice[row])
-    return plain.model_copy(
-        update={
-            "default_threshold": THRESHOLDS[chosen],
-            "false_findings": FalseFindings(THRESHOLDS, VOLUMES_MM3, counts),
-        }
-    )
+    update = {
+        "default_threshold": THRESHOLDS[chosen],
+        "false_findings": FalseFindings(THRESHOLDS, VOLUMES_MM3, counts),
+    }
+    return plain.model_copy(update=update), dice[chosen]
 
 
 def _false_findings(
@@ -211,10 +237,10 @@ def _false_findings(
     return tuple(tuple(float(value) for value in row) for row in rows / len(normal))
 
 
-def _dice(painted: list[Trial], sigma: float, calibration: Calibration) -> list[float]:
+def _dice(painted: list[Trial], sigma: float, calibration: Calibration, *, standard: bool) -> list[float]:
     rows = np.zeros(len(THRESHOLDS))
     for trial in painted:
-        calibrated = calibrate(smooth(trial.raw.astype(np.float32), sigma)[trial.inside], calibration)
+        calibrated = calibrate(_scores(trial, sigma, standard=standard)[trial.inside], calibration)
         truth = trial.truth[trial.inside]
         for row, threshold in enumerate(THRESHOLDS):
             found = calibrated >= threshold
