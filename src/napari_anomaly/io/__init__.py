@@ -4,7 +4,26 @@
 load on first use.
 """
 
-from napari_anomaly.io.formats import Kind, format_of, name_of, read_scan, volumes, write_like
+from napari_anomaly.io.formats import (
+    Kind,
+    format_of,
+    looks_like_dicom,
+    name_of,
+    read_scan,
+    series_in,
+    volumes,
+    write_like,
+)
 from napari_anomaly.io.results import save_case
 
-__all__ = ["Kind", "format_of", "name_of", "read_scan", "save_case", "volumes", "write_like"]
+__all__ = [
+    "Kind",
+    "format_of",
+    "looks_like_dicom",
+    "name_of",
+    "read_scan",
+    "save_case",
+    "series_in",
+    "volumes",
+    "write_like",
+]

@@ -210,7 +210,9 @@ def _notes(listing: Listing, series: Series) -> tuple[str, ...]:
         )
     if series.header.get("BurnedInAnnotation") == "YES":
         said.append("The images carry burnt-in text, which may name the patient.")
-    others = [each for each in listing.series if each.uid == series.uid and each is not series]
+    others = [
+        each for each in listing.series if each is not series and (each.uid == series.uid or each.problem)
+    ]
     out = [f"{each.label}" for each in others]
     for reasons in (list(series.left_out) + out, list(listing.damaged)):
         if reasons:

@@ -1,9 +1,11 @@
 """Which format a file has, and the module that reads and writes it."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, cast, runtime_checkable
 
@@ -14,7 +16,17 @@ from napari_anomaly.errors import GridMismatch, MissingExtra, ScanError, Unreada
 from napari_anomaly.io.atomic import together
 from napari_anomaly.scan import Format, Scan
 
-__all__ = ["Kind", "format_of", "name_of", "read_scan", "target_format", "volumes", "write_like"]
+__all__ = [
+    "Kind",
+    "format_of",
+    "looks_like_dicom",
+    "name_of",
+    "read_scan",
+    "series_in",
+    "target_format",
+    "volumes",
+    "write_like",
+]
 
 Kind: TypeAlias = Literal["mask", "map", "image"]
 
@@ -36,6 +48,7 @@ _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ZIP_MAGIC = b"PK\3\4"
 # How DICOM begins that has no preamble: group 2 or 8, little endian.
 _BARE_DICOM = (b"\2\0\0\0", b"\2\0\x10\0", b"\x08\0\x05\0", b"\x08\0\x08\0", b"\x08\0\x16\0")
+_PEEK = 50  # files that are looked at before a folder is said to hold no DICOM
 _DICOM_LIBRARIES = ("pydicom", "highdicom")
 _HEADER_SIZES = {348, 540}  # how every NIfTI-1 and NIfTI-2 header begins
 _DTYPES = {"mask": np.uint8, "map": np.float32, "image": np.float32}
@@ -98,7 +111,7 @@ def format_of(path: str | Path) -> Format:
             start = file.read(132)
     if start[:4] in _TIFF_MAGIC:
         return "tiff"
-    if start[128:] == b"DICM" or start[:4] == _ZIP_MAGIC or start[:4] in _BARE_DICOM:
+    if start[:4] == _ZIP_MAGIC or _begins_as_dicom(path):
         return "dicom"
     sizes = {int.from_bytes(start[:4], "little"), int.from_bytes(start[:4], "big")}
     named = _SUFFIXES.get(_suffix(path.name)) == "nifti"
@@ -131,6 +144,52 @@ def volumes(path: str | Path, *, series: int | None = None) -> int:
     reader = _reader(path, series)
     with opened(path):
         return reader.volumes(path)
+
+
+def series_in(path: str | Path) -> tuple[str, ...]:
+    """Give one line for each DICOM series in a place that can be read as a scan; none of them names the patient.
+
+    Their places are the numbers that `read_scan` takes.
+
+    Parameters
+    ----------
+    path
+        Folder, file of a series, DICOMDIR or .zip.
+
+    Raises
+    ------
+    UnreadableScan
+        If there is no DICOM file.
+    MissingExtra
+        If what reads DICOM is not installed.
+    """
+    path = Path(path)
+    with opened(path):
+        return tuple(each.label for each in extra_module("series").list_series(path).readable)
+
+
+def looks_like_dicom(path: str | Path) -> bool:
+    """Tell whether a file, or one of the first files in a folder, begins as DICOM does; pydicom is not needed.
+
+    Parameters
+    ----------
+    path
+        File or folder.
+    """
+    path = Path(path)
+    try:
+        if path.is_file():
+            return format_of(path) == "dicom"
+        inside = islice((Path(top, name) for top, _, names in os.walk(path) for name in sorted(names)), _PEEK)
+        return any(each.is_file() and _begins_as_dicom(each) for each in inside)
+    except (OSError, UnreadableScan):
+        return False
+
+
+def _begins_as_dicom(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(132)
+    return start[128:] == b"DICM" or start[:4] in _BARE_DICOM
 
 
 def read_scan(path: str | Path, *, volume: int | None = None, series: int | None = None) -> Scan:

@@ -1,0 +1,60 @@
+"""``napari-anomaly detect`` on DICOM series."""
+
+import nibabel as nib
+import numpy as np
+from pydicom import dcmread
+
+from dicoms import PATIENT, ROOT, classic, places
+from napari_anomaly.cli import main
+from napari_anomaly.samples import phantom
+
+ENDINGS = ("anomaly.nii.gz", "findings.csv", "manifest.json", "mask.nii.gz", "mask.seg.dcm", "proxy.nii.gz")
+
+
+def head(folder, **tags):
+    """Write a small head with a lesion as axial slices, from foot to head."""
+    scan = phantom((40, 48, 40), rng=np.random.default_rng(0), lesion_mm=11.0, field_mm=96.0)
+    slices = np.rint(scan.voxels * 1000 / scan.voxels.max()).astype(np.int16)
+    sz, sy, sx = scan.geometry.spacing
+    classic(folder, slices, positions=places(40, step=sz), PixelSpacing=[sy, sx], **tags)
+    return folder
+
+
+def test_a_folder_leaves_its_results_and_a_segmentation(tmp_path, tiny, capsys):
+    folder, out = head(tmp_path / "in"), tmp_path / "out"
+    assert main(["detect", *tiny, "-o", str(out), str(folder), "--threshold", "0.9"]) == 0
+    assert sorted(path.name for path in out.iterdir()) == [f"MR-7-t1-mprage_{ending}" for ending in ENDINGS]
+    mask = nib.load(out / "MR-7-t1-mprage_mask.nii.gz")
+    assert mask.shape == (40, 48, 40)
+    np.testing.assert_allclose(np.abs(np.diag(mask.affine)[:3]), np.full(3, 2.0), atol=1e-6)
+    sent = dcmread(out / "MR-7-t1-mprage_mask.seg.dcm")
+    assert sent.StudyInstanceUID == ROOT + "1"
+    assert int((sent.pixel_array > 0).sum()) == int((mask.get_fdata() > 0).sum())
+    streams = capsys.readouterr()
+    told = (
+        streams.out
+        + streams.err
+        + "".join(
+            (out / f"MR-7-t1-mprage_{ending}").read_text() for ending in ("findings.csv", "manifest.json")
+        )
+    )
+    assert PATIENT.split("^")[0] not in told
+
+
+def test_one_of_several_series_is_chosen(tmp_path, tiny, capsys):
+    folder, out = head(tmp_path / "Mustermann"), tmp_path / "out"
+    head(folder / "more", SeriesInstanceUID=ROOT + "77", SeriesDescription="t2 tse", SeriesNumber=9)
+    assert main(["detect", *tiny, "-o", str(out), str(folder)]) == 2
+    assert "2 series" in capsys.readouterr().err
+    assert main(["detect", *tiny, "-o", str(out), str(folder), "--series", "1"]) == 0
+    assert (out / "MR-9-t2-tse_mask.seg.dcm").is_file()
+
+
+def test_a_second_patient_with_the_same_protocol_keeps_a_name_apart(tmp_path, tiny):
+    one = head(tmp_path / "Mustermann")
+    other = head(tmp_path / "Musterfrau", SeriesInstanceUID=ROOT + "78")
+    out = tmp_path / "out"
+    assert main(["detect", *tiny, "-o", str(out), str(one), str(other)]) == 0
+    names = {path.name.removesuffix("_findings.csv") for path in out.glob("*_findings.csv")}
+    assert len(names) == 2
+    assert all(name.endswith("MR-7-t1-mprage") and "Muster" not in name for name in names)
