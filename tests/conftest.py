@@ -27,7 +27,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def screen() -> None:
+def no_settings_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what a test sets out of the settings of whoever runs the tests."""
+    from napari.settings import get_settings
+
+    monkeypatch.setattr(type(get_settings()), "_maybe_save", lambda self: None)
+
+
+@pytest.fixture
+def screen(no_settings_file: None) -> None:
     """Skip a test that needs a window where none can be opened: Qt would end the whole run."""
     if sys.platform.startswith("linux") and not (
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")

@@ -24,6 +24,7 @@ from napari_anomaly.plugin.jobs import Jobs, Listener, time_left
 from napari_anomaly.plugin.layers import SCAN, Role, is_scan, lock, role_of
 from napari_anomaly.plugin.message import Message, sentence, words_for
 from napari_anomaly.plugin.parts import WIDTH
+from napari_anomaly.plugin.preferences import prefer_our_reader
 from napari_anomaly.plugin.run_section import RunSection
 from napari_anomaly.plugin.show_section import ShowSection
 from napari_anomaly.plugin.threshold_section import ThresholdSection
@@ -76,6 +77,7 @@ class DetectPanel(QWidget):
         self._case: Case | None = None
         self._known: list[Layer] = []
         self._fresh = False
+        prefer_our_reader()
         self._build()
         self._connect()
         self._refresh_scans()
