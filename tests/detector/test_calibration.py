@@ -8,6 +8,7 @@ from napari_anomaly.detector.calibration import (
     calibrate_scan,
     fit_calibration,
     scan_raw_score,
+    standardise,
 )
 
 
@@ -63,7 +64,7 @@ def test_knots_rise_and_end_where_five_voxels_support_them(calibration):
     assert (np.diff(calibration.decades) > 0).all()
     assert 10 ** -calibration.decades[-1] * 1_200_000 >= 5
     short = fit_calibration([normals(0, 400)])[1]
-    assert short[-1] == 1.9
+    assert short[-1] == 1.75
     assert 10 ** -short[-1] * 400 >= 5
 
 
@@ -105,6 +106,20 @@ def test_extremes_of_a_scan_overflow_nothing(calibration):
 
 def test_without_normal_scans_nothing_is_said():
     assert calibrate_scan(5.0, fitted([normals(0, 1000)])) == 0.5
+
+
+def test_a_score_is_measured_against_the_bulk_of_its_scan():
+    raw = normals(3, 20 * 30 * 40).reshape(20, 30, 40)
+    inside = np.zeros(raw.shape, bool)
+    inside[3:-3] = True
+    measured = standardise(raw, inside)
+    middle, upper = np.quantile(raw[inside], (0.5, 0.75))
+    assert np.allclose(measured, (raw - middle) / (upper - middle + 0.5), atol=0.05)
+    # a scan that scores higher throughout measures the same, and a lesion hardly changes the rest
+    assert np.allclose(standardise(raw + 3, inside), measured, atol=1e-4)
+    assert not np.allclose(standardise(raw * 3, inside), measured, atol=0.5)
+    raw[5:9, 5:9, 5:9] += 20
+    assert np.allclose(standardise(raw, inside)[10:], measured[10:], atol=0.05)
 
 
 def test_a_calibration_survives_json(calibration):

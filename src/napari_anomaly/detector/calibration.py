@@ -14,7 +14,9 @@ DECADES = (
     0.05,
     0.1,
     0.15,
-    *np.arange(0.2, 2, 0.1).round(3).tolist(),
+    0.25,
+    0.3,
+    *np.arange(0.5, 2, 0.25).tolist(),
     *np.arange(2, 6.01, 0.125).tolist(),
 )
 """Places, -log10(1 - share), at which the distribution of normal voxels is kept."""
