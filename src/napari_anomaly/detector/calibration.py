@@ -66,9 +66,9 @@ def standardise(
 
 
 def fit_calibration(
-    samples: Sequence[Float32[np.ndarray, " voxels"]],
+    samples: Sequence[Float32[np.ndarray, "_"]],
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Raw scores at fixed shares of the voxels of normal scans; every scan counts the same.
+    """Raw scores at fixed shares of the voxels of normal scans; every voxel counts the same.
 
     Parameters
     ----------
