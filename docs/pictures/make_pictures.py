@@ -18,6 +18,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_anomaly.plugin.contributions import dock, sample_ms_flair
 from napari_anomaly.plugin.detect_panel import DetectPanel
+from napari_anomaly.plugin.display import step_of
 
 HERE = Path(__file__).parent
 SIZE = (1400, 900)
@@ -77,7 +78,8 @@ def make(out: Path, with_dock: Callable[[napari.Viewer], DetectPanel]) -> None:
     panel.go_to(panel.case.session.findings.items[0])
     shoot("overview")
     middle = panel.threshold.step
-    for name, step in (("4-less-sensitive", middle + 30), ("5-more-sensitive", middle - 60)):
+    worst = step_of(panel.case.session.findings.items[0].peak)
+    for name, step in (("4-less-sensitive", (middle + worst) // 2), ("5-more-sensitive", middle - 25)):
         slide(panel, step)
         shoot(name)
     panel.show_.boxes["mask"].click()
