@@ -14,6 +14,6 @@ def test_lesions_of_a_patient_rank_above_plain_intensity(tmp_path, capsys):
     (case,) = json.loads(figures.read_text())["cases"]
     bright, dark = (case["intensity"][f"{end}_average_precision"] for end in ("bright", "dark"))
     assert case["inside"]["average_precision"] > max(bright, dark)
-    assert case["inside"]["auroc"] > 0.8
+    assert case["inside"]["auroc"] > 0.85  # measured: 0.89
     assert case["truth_outside_mm3"] < 0.05 * case["truth_mm3"]
     assert "brain-mri" in capsys.readouterr().out
