@@ -3,11 +3,12 @@ from datetime import date
 import highdicom
 import numpy as np
 import pytest
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from pydicom.uid import SegmentationStorage
 
 from dicoms import ROOT, SAGITTAL, classic, enhanced, places, ramp
 from napari_anomaly import io
+from napari_anomaly.errors import ScanError
 from napari_anomaly.export import to_mask
 from napari_anomaly.findings import find
 from napari_anomaly.io import dicom_seg
@@ -27,6 +28,10 @@ def case_of(scan):
     return anomaly_map, find(anomaly_map, 0.9)
 
 
+def send(folder, *what):
+    dicom_seg.save(dicom_seg.segmentation(*what), folder / "a.dcm")
+
+
 def segments(path, uids):
     """Read a segmentation back: one label image per source image or frame."""
     seg = highdicom.seg.segread(path)
@@ -40,7 +45,7 @@ def test_a_mask_goes_back_to_the_voxel(tmp_path, directions):
     classic(tmp_path / "in", SLICES, **({"directions": directions} if directions else {}))
     scan = io.read_scan(tmp_path / "in")
     anomaly_map, findings = case_of(scan)
-    dicom_seg.write(to_mask(findings), findings, anomaly_map, scan, tmp_path / "a.dcm")
+    send(tmp_path, to_mask(findings), findings, anomaly_map, scan)
     uids = [frame.uid for frame in scan.source.details["frames"]]
     np.testing.assert_array_equal(segments(tmp_path / "a.dcm", uids), to_slices(findings.labels, scan))
     assert len(findings) == 2
@@ -50,7 +55,7 @@ def test_it_belongs_to_study_and_space_of_its_source(tmp_path):
     source = dcmread(classic(tmp_path / "in", SLICES)[0])
     scan = io.read_scan(tmp_path / "in")
     anomaly_map, findings = case_of(scan)
-    dicom_seg.write(to_mask(findings), findings, anomaly_map, scan, tmp_path / "a.dcm")
+    send(tmp_path, to_mask(findings), findings, anomaly_map, scan)
     made = dcmread(tmp_path / "a.dcm")
     assert made.SOPClassUID == SegmentationStorage
     for tag in ("StudyInstanceUID", "FrameOfReferenceUID", "PatientID", "PatientName"):
@@ -67,12 +72,19 @@ def test_it_belongs_to_study_and_space_of_its_source(tmp_path):
     assert made.ContentDate == date.today().strftime("%Y%m%d")
 
 
-def test_frames_of_an_enhanced_file_get_their_own(tmp_path):
+@pytest.mark.parametrize("shared", [True, False])
+def test_frames_of_an_enhanced_file_get_their_own(tmp_path, shared):
     order = [3, 0, 5, 1, 2, 4]
     path = enhanced(tmp_path / "one.dcm", SLICES[order], positions=places(6)[order])
+    if not shared:  # some makers say for each frame what is the same for all
+        data = dcmread(path)
+        for groups in data.PerFrameFunctionalGroupsSequence:
+            groups.update(data.SharedFunctionalGroupsSequence[0])
+        data.SharedFunctionalGroupsSequence = [Dataset()]
+        data.save_as(path)
     scan = io.read_scan(path)
     anomaly_map, findings = case_of(scan)
-    dicom_seg.write(to_mask(findings), findings, anomaly_map, scan, tmp_path / "a.dcm")
+    send(tmp_path, to_mask(findings), findings, anomaly_map, scan)
     seg = highdicom.seg.segread(tmp_path / "a.dcm")
     back = seg.get_pixels_by_source_frame(
         f"{ROOT}8.1", list(range(1, 7)), combine_segments=True, assert_missing_frames_are_empty=True
@@ -85,7 +97,7 @@ def test_an_empty_mask_is_an_empty_segment(tmp_path):
     scan = io.read_scan(tmp_path / "in")
     anomaly_map = a_map(np.zeros(scan.geometry.shape), geometry=scan.geometry)
     findings = find(anomaly_map, 0.9)
-    dicom_seg.write(to_mask(findings), findings, anomaly_map, scan, tmp_path / "a.dcm")
+    send(tmp_path, to_mask(findings), findings, anomaly_map, scan)
     made = dcmread(tmp_path / "a.dcm")
     assert [item.SegmentLabel for item in made.SegmentSequence] == ["No finding"]
     assert made.pixel_array.sum() == 0
@@ -99,7 +111,7 @@ def test_what_the_reader_said_counts(tmp_path):
     stroke = np.zeros(scan.geometry.shape, bool)
     stroke[4, 6, 0] = True
     mask = to_mask(findings, review.paint(stroke, add=True))
-    dicom_seg.write(mask, findings, anomaly_map, scan, tmp_path / "a.dcm")
+    send(tmp_path, mask, findings, anomaly_map, scan)
     made = dcmread(tmp_path / "a.dcm")
     labels = [(item.SegmentLabel, item.SegmentAlgorithmType) for item in made.SegmentSequence]
     assert labels == [("Finding 2", "AUTOMATIC"), ("Painted by the reader", "MANUAL")]
@@ -112,7 +124,7 @@ def test_many_findings_share_a_segment(tmp_path, monkeypatch):
     classic(tmp_path / "in", SLICES)
     scan = io.read_scan(tmp_path / "in")
     anomaly_map, findings = case_of(scan)
-    dicom_seg.write(to_mask(findings), findings, anomaly_map, scan, tmp_path / "a.dcm")
+    send(tmp_path, to_mask(findings), findings, anomaly_map, scan)
     assert [item.SegmentLabel for item in dcmread(tmp_path / "a.dcm").SegmentSequence] == ["2 findings"]
 
 
@@ -122,7 +134,7 @@ def test_a_tilted_series_gets_its_mask_on_its_own_slices(tmp_path):
     scan = io.read_scan(tmp_path / "in")
     assert scan.geometry.shape != SLICES.shape
     anomaly_map, findings = case_of(scan)
-    dicom_seg.write(to_mask(findings), findings, anomaly_map, scan, tmp_path / "a.dcm")
+    send(tmp_path, to_mask(findings), findings, anomaly_map, scan)
     uids = [frame.uid for frame in scan.source.details["frames"]]
     back = segments(tmp_path / "a.dcm", uids)
     assert back.shape == SLICES.shape
@@ -144,3 +156,28 @@ def test_a_series_without_a_frame_of_reference_gets_none_and_says_so(tmp_path):
     assert any("no DICOM segmentation" in note for note in scan.notes)
     paths = io.save_case(tmp_path / "out", scan, *a_case(scan), {})
     assert not [path for path in paths if path.suffix == ".dcm"]
+
+
+def test_what_cannot_be_sent_back_loses_nothing_else(tmp_path):
+    path = enhanced(tmp_path / "one.dcm", SLICES)
+    scan = io.read_scan(path)
+    out = tmp_path / "out"
+    stale = io.save_case(out, scan, *a_case(scan), {})[-1]
+    data = dcmread(path)
+    for groups in data.PerFrameFunctionalGroupsSequence:
+        del groups.PlanePositionSequence
+    data.save_as(path)
+    with pytest.raises(ScanError, match=r"No DICOM segmentation.*All other results were written") as caught:
+        io.save_case(out, scan, *a_case(scan), {})
+    assert "Mustermann" not in str(caught.value)
+    assert not stale.exists()
+    assert len(list(out.iterdir())) == 5
+
+
+def test_a_source_that_is_gone_loses_nothing_else(tmp_path):
+    files = classic(tmp_path / "in", SLICES)
+    scan = io.read_scan(tmp_path / "in")
+    files[-1].unlink()
+    with pytest.raises(ScanError, match=r"cannot be read again.*All other results were written"):
+        io.save_case(tmp_path / "out", scan, *a_case(scan), {})
+    assert len(list((tmp_path / "out").iterdir())) == 5

@@ -9,7 +9,7 @@ Source: DICOM PS3.3 2024, A.51 (Segmentation IOD); PS3.16, CID 7150, CID 7162.
 import warnings
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from zipfile import BadZipFile
 
 import highdicom
 import numpy as np
@@ -27,7 +27,7 @@ from napari_anomaly.io.dicom import frames_of, to_slices
 from napari_anomaly.io.instances import Frame, opener, quiet
 from napari_anomaly.scan import Scan
 
-__all__ = ["MOST_SEGMENTS", "write"]
+__all__ = ["MOST_SEGMENTS", "save", "segmentation"]
 
 MOST_SEGMENTS = 100
 """More findings than this go into one segment: a viewer's list of them would help no one."""
@@ -41,8 +41,8 @@ _MAY_BE_EMPTY = (
 _PAINTED = "Painted by the reader"
 
 
-def write(mask: Mask, findings: Findings, anomaly_map: AnomalyMap, scan: Scan, path: Path) -> None:
-    """Write a mask as a binary DICOM segmentation of the series that a scan was read from.
+def segmentation(mask: Mask, findings: Findings, anomaly_map: AnomalyMap, scan: Scan) -> Dataset:
+    """Make of a mask a binary DICOM segmentation of the series that a scan was read from.
 
     Where the scan was resampled (gantry tilt, uneven slices), each source pixel takes the nearest voxel. A
     mask without a voxel gives one empty segment, so that the archive has an answer, too.
@@ -57,29 +57,37 @@ def write(mask: Mask, findings: Findings, anomaly_map: AnomalyMap, scan: Scan, p
         It names the detector.
     scan
         Read from DICOM.
-    path
-        The file.
 
     Raises
     ------
     ScanError
-        If the source lacks what a segmentation must refer to.
+        If the source files lack what a segmentation must refer to, or are no longer there.
     """
     labels, names = _segments(mask, findings)
-    sources = _sources(frames_of(scan))
+    try:
+        sources = _sources(frames_of(scan))
+    except (OSError, KeyError, BadZipFile) as error:
+        raise ScanError(
+            f"No DICOM segmentation of {scan.name} can be made: its source files cannot be read again. "
+            "They must stay where they were until the results are written; open the scan once more."
+        ) from error
     stored = _on_sources(to_slices(labels, scan), frames_of(scan), sources)
     with warnings.catch_warnings():
         # highdicom warns of odd values in the source's header, and quotes them.
         warnings.simplefilter("ignore")
         try:
-            made = _segmentation(stored, names, sources, anomaly_map)
+            return _segmentation(stored, names, sources, anomaly_map)
         except (AttributeError, ValueError, KeyError, TypeError) as error:
             raise ScanError(
-                f"No DICOM segmentation of {scan.name} can be made: {_plain(error)}. Its source files lack what a "
-                "segmentation must refer to; the mask as NIfTI has what is needed otherwise."
+                f"No DICOM segmentation of {scan.name} can be made: {_plain(error)}. "
+                "Its source files lack what a segmentation must refer to; export the series again from its archive."
             ) from error
-        with quiet():
-            made.save_as(path, enforce_file_format=True)
+
+
+def save(made: Dataset, path: Path) -> None:
+    """Write a segmentation to a file."""
+    with quiet():
+        made.save_as(path, enforce_file_format=True)
 
 
 def _segments(mask: Mask, findings: Findings) -> tuple[UInt16[np.ndarray, "z y x"], list[str]]:
@@ -109,7 +117,20 @@ def _sources(frames: tuple[Frame, ...]) -> list[Dataset]:
             for keyword in _MAY_BE_EMPTY:
                 if keyword not in found[-1]:
                     setattr(found[-1], keyword, "")
+    _share(found[0], frames[0])
     return found
+
+
+def _share(source: Dataset, frame: Frame) -> None:
+    """Say once for an enhanced file what some makers say for each frame, which highdicom does not look up."""
+    if "PerFrameFunctionalGroupsSequence" not in source:
+        return
+    if not source.get("SharedFunctionalGroupsSequence"):
+        source.SharedFunctionalGroupsSequence = [Dataset()]
+    own = source.PerFrameFunctionalGroupsSequence[frame.index]
+    for keyword in ("PixelMeasuresSequence", "PlaneOrientationSequence"):
+        if keyword not in source.SharedFunctionalGroupsSequence[0] and keyword in own:
+            setattr(source.SharedFunctionalGroupsSequence[0], keyword, own[keyword].value)
 
 
 def _on_sources(
@@ -128,16 +149,15 @@ def _segmentation(
     names: list[str],
     sources: list[Dataset],
     anomaly_map: AnomalyMap,
-) -> Any:
+) -> Dataset:
     version = metadata.version("napari-anomaly")
-    first = sources[0]
-    return highdicom.seg.Segmentation(
+    made: Dataset = highdicom.seg.Segmentation(
         source_images=sources,
         pixel_array=stored,
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=[_description(n, name, anomaly_map) for n, name in enumerate(names, start=1)],
         series_instance_uid=highdicom.UID(),
-        series_number=_SERIES_OFFSET + int(first.get("SeriesNumber") or 0) % 1000,
+        series_number=_SERIES_OFFSET + int(sources[0].get("SeriesNumber") or 0) % 1000,
         sop_instance_uid=highdicom.UID(),
         instance_number=1,
         manufacturer="napari-anomaly",
@@ -149,6 +169,7 @@ def _segmentation(
         series_description="napari-anomaly findings (research)",
         omit_empty_frames=bool(stored.any()),
     )
+    return made
 
 
 def _description(number: int, name: str, anomaly_map: AnomalyMap) -> SegmentDescription:

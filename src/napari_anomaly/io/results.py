@@ -9,7 +9,7 @@ from typing import Any
 
 from napari_anomaly.anomaly import AnomalyMap, Supervoxels
 from napari_anomaly.errors import GridMismatch, ScanError
-from napari_anomaly.export import COLUMNS, findings_rows, to_mask
+from napari_anomaly.export import COLUMNS, Mask, findings_rows, to_mask
 from napari_anomaly.findings import Findings
 from napari_anomaly.geometry import Geometry
 from napari_anomaly.io.atomic import together
@@ -60,7 +60,8 @@ def save_case(
     GridMismatch
         If map, supervoxels or findings do not lie on the grid of the scan.
     ScanError
-        If a file of that name is there that an earlier detection did not write, or the disk refuses.
+        If a file of that name is there that an earlier detection did not write, or the disk refuses; or, when
+        all else was written, if no DICOM segmentation can be made.
     """
     folder = Path(folder)
     _check_grids(scan, detection_map.geometry, supervoxels.geometry, findings.geometry)
@@ -75,10 +76,11 @@ def save_case(
         "findings.csv": findings_csv(findings, scan),
         "manifest.json": json.dumps({"product": PRODUCT, **manifest}, indent=1, allow_nan=False) + "\n",
     }
-    segmentation = ["mask.seg.dcm"] if scan.source.details.get("referable") else []
+    sent = folder / f"{scan.name}_mask.seg.dcm"
+    segmentation, failure = _segmentation(mask, findings, detection_map, scan)
     made = _make(folder)
     try:
-        endings = [f"{what}{suffix}" for what in images] + list(texts) + segmentation
+        endings = [f"{what}{suffix}" for what in images] + [*texts, "mask.seg.dcm"]
         _check_free(folder, scan.name, endings)
         with together(keep=source_files(scan)) as stage:
             paths = []
@@ -88,14 +90,30 @@ def save_case(
             for what, text in texts.items():
                 paths.append(folder / f"{scan.name}_{what}")
                 stage(paths[-1]).write_text(text, encoding="utf-8", newline="")
-            for what in segmentation:
-                paths.append(folder / f"{scan.name}_{what}")
-                extra_module("dicom_seg").write(mask, findings, detection_map, scan, stage(paths[-1]))
+            if segmentation is not None:
+                paths.append(sent)
+                extra_module("dicom_seg").save(segmentation, stage(sent))
     except BaseException:
         for empty in made:
             empty.rmdir()
         raise
+    if segmentation is None:
+        sent.unlink(missing_ok=True)  # one of an earlier detection would contradict the rest
+    if failure is not None:
+        raise ScanError(f"{failure} All other results were written to {folder}.") from failure
     return paths
+
+
+def _segmentation(
+    mask: Mask, findings: Findings, detection_map: AnomalyMap, scan: Scan
+) -> tuple[Any, ScanError | None]:
+    """Make the DICOM segmentation of a scan from DICOM, or say why there is none."""
+    if not scan.source.details.get("referable"):
+        return None, None
+    try:
+        return extra_module("dicom_seg").segmentation(mask, findings, detection_map, scan), None
+    except ScanError as error:
+        return None, error
 
 
 def findings_csv(findings: Findings, scan: Scan) -> str:
