@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_anomaly.anomaly import FalseFindings
-from napari_anomaly.detector.calibration import DECADES, Calibration
+from napari_anomaly.detector.calibration import ANY, DECADES, Calibration
 from napari_anomaly.detector.checkpoint import Card, Detector
 from napari_anomaly.networks.joint import JointNetwork
 from napari_anomaly.networks.volume import VolumeFeatures, VolumeNetwork
@@ -20,7 +20,7 @@ class BrightPlane(nn.Module):
 
     def forward(self, slices: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         logit = 8 * (slices[:, 2:3] - USUAL)
-        return logit, logit.new_zeros(len(logit), 1, logit.shape[2] // 2, logit.shape[3] // 2), []
+        return logit, logit.new_zeros(logit.shape[0], 1, logit.shape[2] // 2, logit.shape[3] // 2), []
 
 
 class BrightVolume(nn.Module):
@@ -29,14 +29,14 @@ class BrightVolume(nn.Module):
     inputs, widths = 6, (1,)
 
     def forward(self, volume: Tensor) -> VolumeFeatures:
-        features = volume.new_zeros(len(volume), 1, *(side // 2 for side in volume.shape[2:]))
+        features = volume.new_zeros(volume.shape[0], 1, *(side // 2 for side in volume.shape[2:]))
         return VolumeFeatures(8 * (volume[:, :1] - USUAL), features, [volume])
 
 
 class BrightNetwork(JointNetwork):
     """The 2D and the 3D network find what is bright, the joint one what is dark.
 
-    Its first `failures` calls run out of memory.
+    It takes every scan for FLAIR. Its first `failures` calls run out of memory.
     """
 
     def __init__(self, failures: int = 0) -> None:
@@ -45,8 +45,10 @@ class BrightNetwork(JointNetwork):
         self.volume = BrightVolume()
         self.failures = [None] * failures
 
-    def scan_logit(self, seen: VolumeFeatures) -> Tensor:
-        return seen.levels[0][:, 0].amax((1, 2, 3))
+    def overall(self, seen: VolumeFeatures) -> Tensor:
+        brightest = seen.levels[0][:, 0].amax((1, 2, 3))
+        others = brightest.new_tensor([0.0, 0.0, 1.0, 0.0]).expand(brightest.shape[0], -1)
+        return torch.cat((brightest[:, None], others), dim=1)
 
     def fuse(self, plane_logit: Tensor, plane_features: Tensor, context: Tensor) -> Tensor:
         if self.failures:
@@ -102,7 +104,7 @@ def card(**changes) -> Card:
         "extraction_widths": None,
         "best": "plane",
         "smoothing_mm": 0.0,
-        "calibrations": dict.fromkeys(("joint", "plane", "volume", "mean"), calibration()),
+        "calibrations": {way: {ANY: calibration()} for way in ("joint", "plane", "volume", "mean")},
         "provenance": {"steps": 3},
     }
     return Card(**{**words, **changes})

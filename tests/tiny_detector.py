@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from napari_anomaly.anomaly import FalseFindings
-from napari_anomaly.detector.calibration import DECADES, Calibration
+from napari_anomaly.detector.calibration import ANY, DECADES, Calibration
 from napari_anomaly.detector.checkpoint import Card, save
 from napari_anomaly.networks.joint import JointNetwork
 
@@ -36,7 +36,7 @@ def write_tiny_detector(path: Path) -> Path:
         extraction_widths=None,
         best="joint",
         smoothing_mm=1.0,
-        calibrations=dict.fromkeys(("joint", "plane", "volume", "mean"), calibration),
+        calibrations={way: {ANY: calibration} for way in ("joint", "plane", "volume", "mean")},
         provenance={},
     )
     save(path, card, JointNetwork(WIDTHS, WIDTHS).eval(), None)

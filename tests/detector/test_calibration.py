@@ -8,7 +8,6 @@ from napari_anomaly.detector.calibration import (
     calibrate_scan,
     fit_calibration,
     scan_raw_score,
-    standardise,
 )
 
 
@@ -27,7 +26,7 @@ def fitted(samples, scan_raw=()):
 
 @pytest.fixture(scope="module")
 def calibration():
-    return fitted([normals(seed) for seed in range(4)], (1.0, 2.0, 3.0, 4.0, 5.0))
+    return fitted([normals(seed, 300_000 - seed) for seed in range(4)], (1.0, 2.0, 3.0, 4.0, 5.0))
 
 
 def test_other_normal_voxels_are_spread_evenly(calibration):
@@ -106,20 +105,6 @@ def test_extremes_of_a_scan_overflow_nothing(calibration):
 
 def test_without_normal_scans_nothing_is_said():
     assert calibrate_scan(5.0, fitted([normals(0, 1000)])) == 0.5
-
-
-def test_a_score_is_measured_against_the_bulk_of_its_scan():
-    raw = normals(3, 20 * 30 * 40).reshape(20, 30, 40)
-    inside = np.zeros(raw.shape, bool)
-    inside[3:-3] = True
-    measured = standardise(raw, inside)
-    middle, upper = np.quantile(raw[inside], (0.5, 0.75))
-    assert np.allclose(measured, (raw - middle) / (upper - middle + 0.5), atol=0.05)
-    # a scan that scores higher throughout measures the same, and a lesion hardly changes the rest
-    assert np.allclose(standardise(raw + 3, inside), measured, atol=1e-4)
-    assert not np.allclose(standardise(raw * 3, inside), measured, atol=0.5)
-    raw[5:9, 5:9, 5:9] += 20
-    assert np.allclose(standardise(raw, inside)[10:], measured[10:], atol=0.05)
 
 
 def test_a_calibration_survives_json(calibration):

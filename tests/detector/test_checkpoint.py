@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from bright_detector import card
+from napari_anomaly.detector.calibration import ANY
 from napari_anomaly.detector.checkpoint import DEFAULT, Card, available, bundled, load, read_card, save
 from napari_anomaly.errors import UnreadableDetector
 from napari_anomaly.networks.joint import JointNetwork
@@ -62,11 +63,13 @@ def test_a_detector_says_what_it_is(path):
 
 
 def test_defaults_are_those_of_the_networks_that_measured_best(tmp_path, networks):
-    quiet = BRAIN.calibrations["plane"].model_copy(
+    quiet = BRAIN.calibrations["plane"][ANY].model_copy(
         update={"default_threshold": 0.9, "default_min_volume_mm3": 5}
     )
     path = tmp_path / "quiet.safetensors"
-    words = BRAIN.model_copy(update={"best": "mean", "calibrations": {**BRAIN.calibrations, "mean": quiet}})
+    words = BRAIN.model_copy(
+        update={"best": "mean", "calibrations": {**BRAIN.calibrations, "mean": {ANY: quiet}}}
+    )
     save(path, words, *networks)
     assert (load(path).default_threshold, load(path).default_min_volume_mm3) == (0.9, 5)
 

@@ -3,9 +3,10 @@ import pytest
 import torch
 from scipy import ndimage
 
-from bright_detector import Nothing, Outline, bright_detector
+from bright_detector import Nothing, Outline, bright_detector, calibration
 from napari_anomaly.detector import checkpoint
 from napari_anomaly.detector import detect as module
+from napari_anomaly.detector.calibration import ANY
 from napari_anomaly.detector.detect import detect, smooth, smoothed
 from napari_anomaly.detector.settings import DetectSettings
 from napari_anomaly.detector.tiling import RawScores
@@ -105,17 +106,23 @@ def test_smoothing_is_the_detectors_and_in_mm(detection):
     assert blurred.sum() == pytest.approx(1, abs=1e-3)
     assert blurred[10, 10, 10] == pytest.approx((2 * np.pi) ** -1.5, rel=0.03)
     assert smooth(spike, 0.0) is spike
-    raw = RawScores(*(torch.from_numpy(spike) * factor for factor in (1, 2, 6)), scan=0.0)
+    raw = RawScores(*(torch.from_numpy(spike) * factor for factor in (1, 2, 6)), scan=0.0, contrast="t1")
     assert np.allclose(smoothed(raw, "mean", bright_detector(smoothing_mm=1.0)), 3 * blurred, atol=1e-6)
 
 
-def test_scores_are_measured_against_their_scan_where_the_detector_says_so(detection):
-    measured = drain(detect(patient(), bright_detector(standardised=True), CPU)).map
-    looked_at = measured.score > 0
-    assert abs(float(np.median(measured.raw[looked_at]))) < 0.1
-    assert not np.allclose(measured.raw, detection.map.raw, atol=0.1)
-    order = np.argsort(detection.map.raw[looked_at])
-    assert (np.diff(measured.raw[looked_at][order]) >= -1e-4).all()
+def test_scores_are_calibrated_on_normal_scans_of_the_same_contrast(detection):
+    own = calibration()
+    strict = own.model_copy(update={"raw": tuple(2 * value for value in own.raw), "default_threshold": 0.9})
+    ways = ("joint", "plane", "volume", "mean")
+    found, other = (
+        drain(detect(patient(), bright_detector(calibrations=dict.fromkeys(ways, table)), CPU))
+        for table in ({ANY: own, "flair": strict}, {ANY: own, "t2": strict})
+    )
+    assert found.contrast == "flair"
+    assert found.map.default_threshold == 0.9 != other.map.default_threshold
+    assert np.array_equal(other.map.score, detection.map.score)
+    higher = (detection.map.raw > 0.1) & (detection.map.score > 0)
+    assert (found.map.score[higher] < detection.map.score[higher]).all()
 
 
 def test_a_supervoxel_has_the_size_asked_for():

@@ -50,11 +50,12 @@ def test_every_voxel_of_the_region_gets_the_score_of_its_network(scene, bright):
     coarse = torch.nn.functional.avg_pool3d(image[None, None], 3)[0, 0]
     assert raw.volume[22, 49, 43] == pytest.approx(8 * (float(coarse[7, 16, 14]) - USUAL), abs=1e-4)
     assert raw.scan == pytest.approx(float(coarse.max()), abs=1e-5)
+    assert raw.contrast == "flair"
     assert {tuple(part.shape) for part in raw[:3]} == {SIDES}
 
 
 def test_the_mean_is_that_of_the_three():
-    raw = RawScores(*(torch.full((1, 1, 1), value) for value in (1.0, 2.0, 6.0)), scan=0.0)
+    raw = RawScores(*(torch.full((1, 1, 1), value) for value in (1.0, 2.0, 6.0)), scan=0.0, contrast="t1")
     assert raw.mean == 3
 
 

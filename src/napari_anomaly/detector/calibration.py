@@ -1,9 +1,9 @@
 """What a score means: shares of normal voxels and of normal scans, learned from held-out normals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Float, Float32
 from pydantic import BaseModel, ConfigDict
 
 from napari_anomaly.anomaly import FalseFindings
@@ -25,6 +25,10 @@ TOP = 6.9
 """Highest score in decades that float32 can still tell from 1."""
 
 
+ANY = "any"
+"""Names the calibration on all normal scans, which serves contrasts that have none of their own."""
+
+
 class Calibration(BaseModel):
     """Distribution of raw scores on held-out normal scans."""
 
@@ -43,30 +47,21 @@ class Calibration(BaseModel):
     """Number of normal scans behind the figures."""
 
 
-def standardise(
-    raw: Float32[np.ndarray, "z y x"], inside: Bool[np.ndarray, "z y x"]
-) -> Float32[np.ndarray, "z y x"]:
-    """Measure raw scores against the bulk of their own scan, whose quality shifts and spreads them all.
+def of_contrast(calibrations: Mapping[str, Calibration], contrast: str) -> Calibration:
+    """Calibration on normal scans of a contrast, or on all where there are too few.
 
     Parameters
     ----------
-    raw : ndarray
-        Raw scores (logits).
-    inside : ndarray
-        Voxels that were looked at.
-
-    Returns
-    -------
-    ndarray
-        0 at the median, 1 near the third quartile: no lesion is so large that it moves them far.
+    calibrations : mapping of str to Calibration
+        By contrast; `ANY` is always there.
+    contrast : str
+        What the network takes the scan for.
     """
-    middle, upper = np.quantile(raw[inside][::7], [0.5, 0.75])
-    measured: Float32[np.ndarray, "z y x"] = ((raw - middle) / (upper - middle + 0.5)).astype(np.float32)
-    return measured
+    return calibrations.get(contrast, calibrations[ANY])
 
 
 def fit_calibration(
-    samples: Sequence[Float32[np.ndarray, "_"]],
+    samples: Sequence[Float32[np.ndarray, " _"]],
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Raw scores at fixed shares of the voxels of normal scans; every voxel counts the same.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from napari_anomaly.detector.calibration import Calibration
+from napari_anomaly.detector.calibration import ANY, Calibration
 from napari_anomaly.detector.settings import Networks
 from napari_anomaly.errors import UnreadableDetector
 
@@ -32,7 +32,7 @@ class Card(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: int = 1
+    schema_version: int = 2
     name: str
     version: str
     modality: str
@@ -43,9 +43,8 @@ class Card(BaseModel):
     best: Networks
     """Networks that measured best on held-out synthetic anomalies."""
     smoothing_mm: float
-    standardised: bool = False
-    """Whether raw scores are measured against the bulk of their own scan."""
-    calibrations: Mapping[Networks, Calibration]
+    calibrations: Mapping[Networks, Mapping[str, Calibration]]
+    """For every way to use the networks: by contrast, and `ANY`."""
     provenance: Mapping[str, Any]
 
 
@@ -82,13 +81,13 @@ class Detector:
 
     @property
     def default_threshold(self) -> float:
-        """Calibrated score above which it proposes findings."""
-        return self.card.calibrations[self.card.best].default_threshold
+        """Calibrated score above which it proposes findings, where no contrast has its own."""
+        return self.card.calibrations[self.card.best][ANY].default_threshold
 
     @property
     def default_min_volume_mm3(self) -> float:
         """Smallest finding that it proposes."""
-        return self.card.calibrations[self.card.best].default_min_volume_mm3
+        return self.card.calibrations[self.card.best][ANY].default_min_volume_mm3
 
 
 def bundled() -> dict[str, Path]:

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from napari_anomaly.anomaly import AnomalyMap, Supervoxels
-from napari_anomaly.detector.calibration import calibrate, calibrate_scan, scan_raw_score, standardise
+from napari_anomaly.detector.calibration import calibrate, calibrate_scan, of_contrast, scan_raw_score
 from napari_anomaly.detector.checkpoint import Detector
 from napari_anomaly.detector.device import choose
 from napari_anomaly.detector.settings import DetectSettings, Networks
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from napari_anomaly.detector.calibration import Calibration
     from napari_anomaly.detector.engine import Engine
     from napari_anomaly.detector.tiling import RawScores
     from napari_anomaly.networks.joint import JointNetwork
@@ -46,6 +47,8 @@ class Detection:
     notes: tuple[str, ...]
     """What the reader should know, in whole sentences."""
     settings: DetectSettings
+    contrast: str = ""
+    """Kind of contrast that the detector took the scan for: "t1", "t2", "flair" or "free"."""
 
 
 class _Clock:
@@ -114,7 +117,9 @@ def detect(
     raw, device, engine = yield from _run(detector, prepared, settings, chosen.name, clock=clock, notes=notes)
     yield Progress(95, 100, "Calibrating")
     with clock.stage("calibrate"):
-        anomaly_map = _calibrated(scan, detector, prepared, networks, smoothed(raw, networks, detector), mask)
+        calibration = of_contrast(detector.card.calibrations[networks], raw.contrast)
+        smooth_raw = smoothed(raw, networks, detector)
+        anomaly_map = _calibrated(scan, detector, prepared, calibration, smooth_raw, mask)
     return Detection(
         map=anomaly_map,
         supervoxels=Supervoxels(ids, proxy, scan.geometry),
@@ -123,6 +128,7 @@ def detect(
         engine=engine,
         notes=tuple(dict.fromkeys(notes)),
         settings=settings,
+        contrast=raw.contrast,
     )
 
 
@@ -226,6 +232,7 @@ def _passes(
         plane=(first.plane + second.plane.flip(-1)) / 2,
         volume=(first.volume + second.volume.flip(-1)) / 2,
         scan=(first.scan + second.scan) / 2,
+        contrast=first.contrast,
     )
 
 
@@ -233,16 +240,13 @@ def _calibrated(
     scan: Scan,
     detector: Detector,
     prepared: Prepared,
-    networks: Networks,
+    calibration: Calibration,
     raw: np.ndarray,
     mask: np.ndarray,
 ) -> AnomalyMap:
     import torch
 
-    calibration = detector.card.calibrations[networks]
-    looked_at = prepared.mask.numpy()
-    raw = standardise(raw, looked_at) if detector.card.standardised else raw
-    inside = raw[looked_at]
+    inside = raw[prepared.mask.numpy()]
     on_scan = prepared.to_scan(torch.from_numpy(raw)).numpy()
     score = np.zeros(on_scan.shape, np.float32)
     # 0 is kept for what was not looked at

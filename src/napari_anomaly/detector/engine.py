@@ -24,8 +24,8 @@ class Engine(Protocol):
 
     name: str
 
-    def volume(self, volume: Tensor) -> tuple[VolumeFeatures, float]:
-        """3D features of one scan, without encoder levels, and the scan logit."""
+    def volume(self, volume: Tensor) -> tuple[VolumeFeatures, Tensor]:
+        """3D features of one scan, without encoder levels, and its overall logits (`JointNetwork.overall`)."""
 
     def plane(self, slices: Tensor) -> tuple[Tensor, Tensor]:
         """Logit and features of slices."""
@@ -49,10 +49,10 @@ class TorchEngine:
         self._network = network
         self._kind = next(network.parameters()).dtype
 
-    def volume(self, volume: Tensor) -> tuple[VolumeFeatures, float]:
-        """3D features of one scan and its scan logit."""
+    def volume(self, volume: Tensor) -> tuple[VolumeFeatures, Tensor]:
+        """3D features of one scan and its overall logits."""
         seen = self._network.volume(volume.to(self._kind))
-        return seen, float(self._network.scan_logit(seen)[0])
+        return seen, self._network.overall(seen)[0]
 
     def plane(self, slices: Tensor) -> tuple[Tensor, Tensor]:
         """Logit and features of slices."""
@@ -73,8 +73,9 @@ class OpenVinoEngine:
     ----------
     network : JointNetwork
         In evaluation mode, on the CPU.
-    key : str
-        Names the converted networks in the user's cache; conversion takes seconds and is done once.
+    key : str or None
+        Names the converted networks in the user's cache; conversion takes seconds and is done once. None: they are
+        not kept.
 
     Raises
     ------
@@ -84,7 +85,7 @@ class OpenVinoEngine:
 
     name = "openvino"
 
-    def __init__(self, network: JointNetwork, key: str) -> None:
+    def __init__(self, network: JointNetwork, key: str | None) -> None:
         try:
             import openvino
         except ImportError as error:
@@ -104,16 +105,18 @@ class OpenVinoEngine:
                 (torch.zeros(1, 1, side, side), torch.zeros(half), torch.zeros(context)),
             ),
         }
-        folder = _cache() / f"{key[:16]}-{openvino.__version__.split('-')[0]}"
+        folder = None if key is None else _cache() / f"{key[:16]}-{openvino.__version__.split('-')[0]}"
         self._compiled: dict[str, Any] = {
-            name: core.compile_model(_converted(folder / f"{name}.xml", module, example), "CPU")
+            name: core.compile_model(
+                _converted(None if folder is None else folder / f"{name}.xml", module, example), "CPU"
+            )
             for name, (module, example) in parts.items()
         }
 
-    def volume(self, volume: Tensor) -> tuple[VolumeFeatures, float]:
-        """3D features of one scan and its scan logit."""
-        logit, features, scan = self._run("volume", volume)
-        return VolumeFeatures(logit, features, []), float(scan[0])
+    def volume(self, volume: Tensor) -> tuple[VolumeFeatures, Tensor]:
+        """3D features of one scan and its overall logits."""
+        logit, features, overall = self._run("volume", volume)
+        return VolumeFeatures(logit, features, []), overall[0]
 
     def plane(self, slices: Tensor) -> tuple[Tensor, Tensor]:
         """Logit and features of slices."""
@@ -138,7 +141,7 @@ class _Volume(nn.Module):
 
     def forward(self, volume: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         seen = self.network.volume(volume)
-        return seen.logit, seen.features, self.network.scan_logit(seen)
+        return seen.logit, seen.features, self.network.overall(seen)
 
 
 class _Plane(nn.Module):
@@ -167,13 +170,14 @@ def installed() -> bool:
     return find_spec("openvino") is not None
 
 
-def _converted(path: Path, module: nn.Module, example: tuple[Tensor, ...]) -> Any:
+def _converted(path: Path | None, module: nn.Module, example: tuple[Tensor, ...]) -> Any:
     import openvino
 
-    if path.exists() and path.with_suffix(".bin").exists():
+    if path is not None and path.exists() and path.with_suffix(".bin").exists():
         return openvino.Core().read_model(path)
     model = openvino.convert_model(module.eval(), example_input=example)
-    _keep(model, path)
+    if path is not None:
+        _keep(model, path)
     return model
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_anomaly.detector.engine import Engine
-from napari_anomaly.networks.joint import context_at
+from napari_anomaly.networks.joint import CONTRASTS, context_at
 from napari_anomaly.networks.volume import VolumeFeatures
 from napari_anomaly.preprocess import plane_inputs, volume_inputs
 from napari_anomaly.progress import Progress
@@ -27,6 +27,8 @@ class RawScores(NamedTuple):
     volume: Tensor
     scan: float
     """Logit of the scan head."""
+    contrast: str
+    """Kind of contrast that the network takes the scan for, one of `CONTRASTS`."""
 
     @property
     def mean(self) -> Tensor:
@@ -61,7 +63,8 @@ def score(
         Same shape as `image`.
     """
     with torch.inference_mode():
-        seen, scan = engine.volume(volume_inputs(image, mask))
+        seen, overall = engine.volume(volume_inputs(image, mask))
+        contrast = CONTRASTS[int(overall[1:].argmax())]
         coarse = functional.interpolate(seen.logit, size=image.shape, mode="trilinear")[0, 0].float()
         positions = _positions(mask, slice_step)
         window = _window(mask)
@@ -75,7 +78,7 @@ def score(
             planes[1, start : start + tile, window[0], window[1]] = plane
     with torch.inference_mode():
         joint, plane = (_spread(values, positions, image.shape[0]).clamp(-LIMIT, LIMIT) for values in planes)
-        return RawScores(joint, plane, coarse.clamp(-LIMIT, LIMIT), scan)
+        return RawScores(joint, plane, coarse.clamp(-LIMIT, LIMIT), float(overall[0]), contrast)
 
 
 def _tile(

@@ -15,6 +15,9 @@ from napari_anomaly.networks.volume import VolumeFeatures, VolumeNetwork
 EMBEDDING = 64
 """Length of the joint embedding vector."""
 
+CONTRASTS = ("t1", "t2", "flair", "free")
+"""Kinds of contrast that the scan head tells apart; "free" is any other."""
+
 _PLANE_LEVEL, _VOLUME_LEVEL = 3, 2  # cells of 16 mm in the plane, of 24 mm in the volume
 
 
@@ -29,6 +32,8 @@ class JointOutput(NamedTuple):
     """Voxel logit of the 3D network alone, shape (scan, 1, z/3, y/3, x/3)."""
     scan: Tensor
     """Scan-level logit, shape (scan,)."""
+    contrast: Tensor
+    """Logits of the kind of contrast, shape (scan, contrast), in the order of `CONTRASTS`."""
     embeddings: tuple[Tensor, Tensor]
     """Unit vectors of the 2D and the 3D network for the same cells, each (slice, cell, `EMBEDDING`)."""
 
@@ -59,7 +64,7 @@ class JointNetwork(nn.Module):
         self.plane_projection = _projection(plane_widths[_PLANE_LEVEL])
         self.volume_projection = _projection(volume_widths[_VOLUME_LEVEL])
         self.scan_head = nn.Sequential(
-            nn.Linear(volume_widths[-1] * 2, 64), nn.ReLU(inplace=True), nn.Linear(64, 1)
+            nn.Linear(volume_widths[-1] * 2, 64), nn.ReLU(inplace=True), nn.Linear(64, 1 + len(CONTRASTS))
         )
         fused = plane_widths[0] + volume_widths[0] + 2
         self.fusion = nn.Sequential(ConvBlock(2, fused, plane_widths[0]), ConvBlock(2, plane_widths[0], 24))
@@ -88,11 +93,13 @@ class JointNetwork(nn.Module):
         seen = self.volume(volume)
         plane_logit, plane_features, plane_levels = self.plane(slices)
         context = context_at(seen, where, scan_of, plane_features.shape[2:])
+        overall = self.overall(seen)
         return JointOutput(
             joint=self.fuse(plane_logit, plane_features, context),
             plane=plane_logit,
             volume=seen.logit,
-            scan=self.scan_logit(seen),
+            scan=overall[:, 0],
+            contrast=overall[:, 1:],
             embeddings=self._embed(plane_levels[_PLANE_LEVEL], seen.levels[_VOLUME_LEVEL], where, scan_of),
         )
 
@@ -101,11 +108,14 @@ class JointNetwork(nn.Module):
         own = functional.avg_pool2d(plane_logit, 2)
         return unfold(self.head(self.fusion(torch.cat((plane_features, own, context), dim=1))))
 
-    def scan_logit(self, seen: VolumeFeatures) -> Tensor:
-        """Scan-level logit from the coarsest 3D features, mean and maximum over the volume."""
+    def overall(self, seen: VolumeFeatures) -> Tensor:
+        """Logits of the scan: unusual or not, then the kinds of contrast; shape (scan, 1 + contrasts).
+
+        They come from the coarsest 3D features, mean and maximum over the volume.
+        """
         coarse = seen.levels[-1].flatten(2)
-        logit: Tensor = self.scan_head(torch.cat((coarse.mean(2), coarse.amax(2)), dim=1))
-        return logit.squeeze(1)
+        logits: Tensor = self.scan_head(torch.cat((coarse.mean(2), coarse.amax(2)), dim=1))
+        return logits
 
     def _embed(self, flat: Tensor, deep: Tensor, where: Tensor, scan_of: Tensor) -> tuple[Tensor, Tensor]:
         placed = planes_of(deep, where, scan_of, flat.shape[2:])

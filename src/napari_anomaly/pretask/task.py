@@ -13,7 +13,7 @@ from napari_anomaly.pretask import blending
 from napari_anomaly.pretask.shapes import Shape, box, field, membership
 
 Kind = Literal["shift", "replace", "rim", "transplant", "blur", "push"]
-Scenario = Literal["scatter", "mass", "infarct", "mixed"]
+Scenario = Literal["white", "scatter", "mass", "infarct", "mixed"]
 
 VISIBLE = 0.05
 """Smallest local change, as a share of the brain's intensity range, that is called an anomaly."""
@@ -71,21 +71,22 @@ class Difficulty:
         Share of scans with plain anomalies only: large, and far brighter or darker than any tissue.
     """
 
-    faintest: float = 0.12
+    faintest: float = 0.1
     strongest: float = 0.9
     plain: float = 0.0
 
     @classmethod
     def at(cls, progress: float) -> Difficulty:
         """Difficulty at a share of the training done: plain first, since faint ones stall the learning."""
-        eased = min(1.0, max(0.0, progress - 0.3) / 0.4)
-        return cls(faintest=0.45 - 0.34 * eased, strongest=0.9, plain=max(0.0, 0.75 - 1.25 * progress))
+        eased = min(1.0, max(0.0, progress - 0.15) / 0.4)
+        return cls(faintest=0.45 - 0.35 * eased, strongest=0.9, plain=max(0.0, 0.75 - 2.5 * progress))
 
 
 def sample(
     rng: np.random.Generator,
     centres: np.ndarray,
     *,
+    white: np.ndarray | None = None,
     bright: float,
     difficulty: Difficulty,
     templates: int = 0,
@@ -98,6 +99,8 @@ def sample(
         Source of randomness.
     centres : ndarray of int, shape (n, 3)
         Voxels (z, y, x) of the region where an anomaly may lie.
+    white : ndarray of int, shape (n, 3), optional
+        Voxels of the white matter, where the lesions of many diseases lie; anywhere if left out.
     bright : float
         Chance that an anomaly is brighter than its surroundings (lesions on FLAIR mostly are).
     difficulty : Difficulty
@@ -107,15 +110,20 @@ def sample(
     """
     if rng.random() < difficulty.plain:
         return tuple(_plain(rng, centres, bright) for _ in range(rng.integers(1, 6)))
-    scenario: Scenario = rng.choice(["scatter", "mass", "infarct", "mixed"], p=[0.35, 0.25, 0.15, 0.25])
+    white = centres if white is None else white
+    scenario: Scenario = rng.choice(
+        ["white", "scatter", "mass", "infarct", "mixed"], p=[0.32, 0.13, 0.25, 0.13, 0.17]
+    )
     sign = 1.0 if rng.random() < bright else -1.0
+    if scenario == "white":
+        return _white_matter(rng, white, sign=sign, difficulty=difficulty)
     if scenario == "scatter":
         radius = rng.uniform(1.2, 4.0)
         base = _draw(rng, centres, sign=sign, difficulty=difficulty, radius=radius, templates=0)
         base = replace(base, kind="shift", tissue=rng.choice([0.0, 0.35, 0.6]))
         return tuple(_sibling(rng, base, centres) for _ in range(rng.integers(3, 24)))
     if scenario == "mass":
-        return _mass(rng, centres, sign=sign, difficulty=difficulty)
+        return _mass(rng, white if rng.random() < 0.75 else centres, sign=sign, difficulty=difficulty)
     count = 1 + int(rng.random() < 0.3) if scenario == "infarct" else int(rng.integers(1, 7))
     return tuple(
         _draw(
@@ -269,12 +277,40 @@ def _sibling(rng: np.random.Generator, base: Anomaly, centres: np.ndarray) -> An
     )
 
 
+def _white_matter(
+    rng: np.random.Generator, white: np.ndarray, *, sign: float, difficulty: Difficulty
+) -> tuple[Anomaly, ...]:
+    """Many small lesions of one look in the white matter, deep ones near the ventricles first, some confluent."""
+    middle = white.mean(0)
+    depth = np.linalg.norm(white - middle, axis=1)
+    chance = np.exp(-depth / float(rng.uniform(12, 60)))
+    chance /= chance.sum()
+    base = _draw(
+        rng, white, sign=sign, difficulty=difficulty, radius=float(rng.uniform(1.2, 3.5)), templates=0
+    )
+    amount = sign * float(rng.uniform(difficulty.faintest, max(0.65, difficulty.faintest + 0.1)))
+    base = replace(
+        base, kind=rng.choice(["shift", "replace"]), amount=amount, tissue=float(rng.choice([0.0, 0.3, 0.6]))
+    )
+    if base.kind == "replace":
+        base = replace(base, tissue=0.0, texture=min(base.texture, 0.08))
+    chosen = rng.choice(len(white), size=int(rng.integers(3, 36)), p=chance)
+    lesions = [_sibling(rng, base, white[index : index + 1]) for index in chosen]
+    if rng.random() < 0.35:
+        # lesions that run together around the ventricles
+        wide = _outline(rng, white[chosen[0]], float(rng.uniform(6, 16)), 0)
+        lesions.append(replace(base, shape=wide, kind="shift", tissue=float(rng.uniform(0.15, 0.4))))
+    return tuple(lesions)
+
+
 def _mass(
     rng: np.random.Generator, centres: np.ndarray, *, sign: float, difficulty: Difficulty
 ) -> tuple[Anomaly, ...]:
     radius = float(rng.uniform(8, 34))
     oedema = _draw(rng, centres, sign=sign, difficulty=difficulty, radius=radius, templates=0)
     oedema = replace(oedema, kind="shift", tissue=float(rng.choice([0.0, 0.4])))
+    # oedema spreads through white matter and spares the cortex: it is faint on T1
+    oedema = replace(oedema, amount=oedema.amount * float(rng.uniform(0.5, 1.0)))
     parts = [oedema]
     if rng.random() < 0.5:
         push = Anomaly(shape=oedema.shape, kind="push", amount=0.0, second=float(rng.uniform(0.2, 0.5)))

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from napari_anomaly.preprocess import REDUCTION, normalise, plane_inputs, volume_inputs
 from napari_anomaly.pretask.task import Difficulty, Painted, paint, sample
-from napari_anomaly.training.contrast import BRIGHT
+from napari_anomaly.training.contrast import BRIGHT, FAMILIES
 from napari_anomaly.training.normals import Normal, Subject, make_normal
 
 ANOMALOUS = 0.85
@@ -31,6 +31,8 @@ class Batch:
     slice_truth: Tensor
     volume_truth: Tensor
     scan_truth: Tensor
+    contrast: Tensor
+    """Index of the kind of contrast of every scan in `FAMILIES`, int64, shape (scan,)."""
     inside: Tensor
     """Cells of 16 mm that lie in the brain, bool, shape (slice, cell)."""
 
@@ -75,12 +77,12 @@ class Pool:
         normal = self._normals[int(self._rng.integers(len(self._normals)))]
         if self._rng.random() < 0.5:
             return normal
-        return Normal(normal.image.flip(-1), normal.mask.flip(-1), normal.family)
+        return Normal(normal.image.flip(-1), normal.mask.flip(-1), normal.white.flip(-1), normal.family)
 
 
 def subject_weights(subjects: Sequence[Subject]) -> np.ndarray:
     """Chance of each subject: label maps 45 %, real T1 45 %, real FLAIR 10 %, of those that are there."""
-    share = {"labels": 0.45, "t1": 0.45, "flair": 0.1}
+    share = {"labels": 0.45, "t1": 0.45, "flair": 0.1, "own": 1.0}
     counts = {kind: sum(subject.kind == kind for subject in subjects) for kind in share}
     weights = np.array([share[subject.kind] / counts[subject.kind] for subject in subjects])
     chance: np.ndarray = weights / weights.sum()
@@ -91,12 +93,13 @@ def paint_normal(
     normal: Normal, rng: np.random.Generator, *, difficulty: Difficulty, library: Tensor | None
 ) -> Painted:
     """Paint a normal with random anomalies; it always carries a visible one."""
-    centres = torch.nonzero(normal.mask)[:: 1 + int(normal.mask.sum()) // 20_000].cpu().numpy()
+    centres, white = (_some(region) for region in (normal.mask, normal.white))
     image = normal.image.float()
     for _ in range(6):
         anomalies = sample(
             rng,
             centres,
+            white=white if len(white) else centres,
             bright=BRIGHT[normal.family],
             difficulty=difficulty,
             templates=0 if library is None else len(library),
@@ -105,6 +108,13 @@ def paint_normal(
         if painted.truth.any():
             break
     return painted
+
+
+def _some(region: Tensor) -> np.ndarray:
+    """About 20 000 voxels of a region, (voxel, 3)."""
+    places = torch.nonzero(region)
+    chosen: np.ndarray = places[:: 1 + len(places) // 20_000].cpu().numpy()
+    return chosen
 
 
 def make_batch(
@@ -140,7 +150,7 @@ def make_batch(
             painted = Painted(normal.image.float(), torch.zeros_like(normal.mask))
         image = normalise(painted.image, normal.mask)
         positions = choose_slices(painted.truth, normal.mask, slices, rng)
-        parts.append(_cut(image, normal.mask, painted.truth, positions, index))
+        parts.append(_cut(image, normal, painted.truth, positions, index))
     joined = [torch.cat(column) for column in zip(*parts, strict=True)]
     joined[0] = joined[0].contiguous(memory_format=torch.channels_last)
     joined[1] = joined[1].contiguous(memory_format=torch.channels_last_3d)
@@ -157,7 +167,8 @@ def choose_slices(truth: Tensor, mask: Tensor, count: int, rng: np.random.Genera
     return torch.tensor(np.array(chosen), device=truth.device)
 
 
-def _cut(image: Tensor, mask: Tensor, truth: Tensor, positions: Tensor, index: int) -> tuple[Tensor, ...]:
+def _cut(image: Tensor, normal: Normal, truth: Tensor, positions: Tensor, index: int) -> tuple[Tensor, ...]:
+    mask = normal.mask
     coarse = functional.avg_pool3d(truth[None, None].float(), REDUCTION)
     cells = functional.avg_pool2d(mask[positions][:, None].float(), 16, ceil_mode=True).flatten(1) > 0.3
     return (
@@ -168,5 +179,6 @@ def _cut(image: Tensor, mask: Tensor, truth: Tensor, positions: Tensor, index: i
         truth[positions][:, None].float(),
         coarse,
         truth.any().float()[None],
+        torch.tensor([FAMILIES.index(normal.family)], device=truth.device),
         cells,
     )

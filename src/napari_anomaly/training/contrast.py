@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 
+from napari_anomaly.networks.joint import CONTRASTS
+
 Family = Literal["t1", "t2", "flair", "free"]
 
-FAMILIES: tuple[Family, ...] = ("t1", "t2", "flair", "free")
+FAMILIES: tuple[Family, ...] = cast("tuple[Family, ...]", CONTRASTS)
 
-BRIGHT: dict[Family, float] = {"t1": 0.4, "t2": 0.85, "flair": 0.92, "free": 0.5}
+BRIGHT: dict[Family, float] = {"t1": 0.3, "t2": 0.9, "flair": 0.93, "free": 0.5}
 """Chance that a lesion is brighter than the tissue around it: oedema and gliosis prolong T1 and T2."""
+
+WHITE = (1, 4)
+"""Classes of white matter, of the cerebrum and of the cerebellum."""
+
+ENHANCED = 0.35
+"""Share of T1-weighted scans in which vessels and choroid plexus shine, as after contrast agent."""
 
 CSF = 15
 """Class of the fluid around the brain."""
@@ -97,6 +105,8 @@ def draw_contrast(family: Family, rng: np.random.Generator) -> Contrast:
     if family == "flair":
         # grey matter is brighter than white by a tenth to a half
         tissue[1] = min(0.9, tissue[0] * rng.uniform(1.05, 1.5))
+    if family == "t1" and rng.random() < ENHANCED:
+        tissue[3] = rng.uniform(0.9, 1.6)
     mean = np.zeros(len(_LIKE), np.float32)
     for index, like in enumerate(_LIKE):
         if like == 5:

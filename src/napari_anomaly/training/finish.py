@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast, get_args
@@ -12,14 +13,14 @@ import torch
 
 from napari_anomaly.anomaly import FalseFindings, from_decades
 from napari_anomaly.detector.calibration import (
+    ANY,
     Calibration,
     calibrate,
     fit_calibration,
     scan_raw_score,
-    standardise,
 )
 from napari_anomaly.detector.detect import smooth
-from napari_anomaly.detector.engine import TorchEngine
+from napari_anomaly.detector.engine import Engine, OpenVinoEngine, TorchEngine, installed
 from napari_anomaly.detector.settings import Networks
 from napari_anomaly.detector.tiling import score
 from napari_anomaly.networks.joint import JointNetwork
@@ -27,6 +28,7 @@ from napari_anomaly.preprocess import normalise
 from napari_anomaly.pretask.task import Difficulty
 from napari_anomaly.progress import Progress, drain
 from napari_anomaly.training.batch import paint_normal
+from napari_anomaly.training.contrast import Family
 from napari_anomaly.training.normals import Normal, Subject, make_normal
 
 NETWORKS = cast("tuple[Networks, ...]", get_args(Networks))
@@ -46,11 +48,23 @@ DEFAULT_VOLUME_MM3 = 30.0
 MOST_FALSE = 1.0
 """The default threshold makes no more false findings than this per held-out normal scan."""
 
+FEWEST = 6
+"""A contrast that the network saw in fewer held-out scans has no calibration of its own."""
 
-@dataclass(slots=True)
+PLAN: dict[str, tuple[Family, ...]] = {
+    "labels": ("flair", "t2", "t1", "free", "flair", "t2", "t1", "flair", "t2", "free"),
+    "t1": ("t1", "flair", "t2", "t1", "free"),
+    "flair": ("flair", "flair", "flair"),
+    "own": ("free", "free"),
+}
+"""Contrasts in which held-out subjects of every kind are synthesised: T1 and FLAIR scans also as they are."""
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
-    """Scores of one held-out scan, normal or painted, for one way to use the networks."""
+    """Scores of one held-out scan, normal or painted, for one way to use the networks, cut to the brain's box."""
 
+    contrast: str
     inside: np.ndarray
     raw: np.ndarray
     truth: np.ndarray
@@ -62,19 +76,17 @@ class Finished:
 
     best: Networks
     smoothing_mm: float
-    calibrations: dict[Networks, Calibration]
+    calibrations: dict[Networks, dict[str, Calibration]]
     table: list[dict[str, float | str]]
-    """Average precision and Dice of every way on held-out synthetic anomalies."""
-    standardised: bool = False
-    """Whether measuring raw scores against the bulk of their scan gave the better Dice."""
-    threshold_dice: dict[str, float] = field(default_factory=dict)
-    """Dice on painted scans at the chosen threshold, for both."""
+    """Average precision of every way on held-out synthetic anomalies."""
+    contrasts: dict[str, dict[str, float]]
+    """For the best way and every contrast that the network sees: scans, threshold, Dice on painted scans."""
     weights: dict[str, float] = field(default_factory=dict)
     """Average precision of averaged and last weights; the first are used."""
 
 
 def finish(
-    network: JointNetwork, subjects: Sequence[Subject], *, seed: int, copies: int = 2
+    network: JointNetwork, subjects: Sequence[Subject], *, seed: int, copies: int | None = None
 ) -> Generator[Progress, None, Finished]:
     """Measure trained networks on held-out normals, plain and painted.
 
@@ -86,8 +98,8 @@ def finish(
         Held-out normals.
     seed : int
         Seed of the scans synthesised from them and of what is painted.
-    copies : int, default 2
-        Synthesised scans of every subject.
+    copies : int, optional
+        Synthesised scans of every subject; all that `PLAN` names if left out.
 
     Yields
     ------
@@ -100,17 +112,22 @@ def finish(
         What a detector needs beside its weights.
     """
     rng = np.random.default_rng(seed + 1_000_003)
-    device = next(network.parameters()).device
+    engine, device = _engine(network), next(network.parameters()).device
     normal: dict[Networks, list[Trial]] = {name: [] for name in NETWORKS}
     painted: dict[Networks, list[Trial]] = {name: [] for name in NETWORKS}
-    total = copies * len(subjects)
-    for index in range(total):
-        yield Progress(index, total, "Calibrating on held-out normal scans")
-        made = make_normal(subjects[index % len(subjects)], rng, device)
-        _measure(network, made, None, normal)
+    wanted = [(subject, family) for subject in subjects for family in PLAN[subject.kind][:copies]]
+    for index, (subject, family) in enumerate(wanted):
+        yield Progress(index, len(wanted), "Calibrating on held-out normal scans")
+        made = make_normal(subject, rng, device, family=family)
+        _measure(engine, made, None, normal)
         spoiled = paint_normal(made, rng, difficulty=Difficulty(), library=None)
-        _measure(network, made.with_image(spoiled.image), spoiled.truth, painted)
+        _measure(engine, made.with_image(spoiled.image), spoiled.truth, painted)
     return _conclude(normal, painted)
+
+
+def _engine(network: JointNetwork) -> Engine:
+    on_cpu = next(network.parameters()).device.type == "cpu"
+    return OpenVinoEngine(network, None) if on_cpu and installed() else TorchEngine(network)
 
 
 def better(
@@ -135,6 +152,7 @@ def better(
         Mean average precision of the joint output, best first.
     """
     rng = np.random.default_rng(seed + 2_000_003)
+    engines = {name: _engine(network) for name, network in networks.items()}
     sums = dict.fromkeys(networks, 0.0)
     for index in range(scans):
         yield Progress(index, scans, "Choosing between averaged and last weights")
@@ -143,21 +161,30 @@ def better(
         for name, network in networks.items():
             device = next(network.parameters()).device
             into: dict[Networks, list[Trial]] = {way: [] for way in NETWORKS}
-            placed = Normal(spoiled.image.to(device), made.mask.to(device), made.family)
-            _measure(network, placed, spoiled.truth, into)
+            placed = Normal(spoiled.image.to(device), made.mask.to(device), made.white, made.family)
+            _measure(engines[name], placed, spoiled.truth, into)
             sums[name] += _average_precision(into["joint"][0], DEFAULT_SMOOTHING_MM) / scans
     return dict(sorted(sums.items(), key=lambda item: -item[1]))
 
 
 def _measure(
-    network: JointNetwork, normal: Normal, truth: torch.Tensor | None, into: dict[Networks, list[Trial]]
+    engine: Engine, normal: Normal, truth: torch.Tensor | None, into: dict[Networks, list[Trial]]
 ) -> None:
     image = normalise(normal.image.float(), normal.mask)
-    raw = drain(score(TorchEngine(network), image, normal.mask))
+    raw = drain(score(engine, image, normal.mask))
     inside = normal.mask.cpu().numpy()
     wanted = np.zeros_like(inside) if truth is None else truth.cpu().numpy()
+    box = _box(inside)
     for name in NETWORKS:
-        into[name].append(Trial(inside, getattr(raw, name).cpu().numpy().astype(np.float16), wanted))
+        values = getattr(raw, name).cpu().numpy()[box].astype(np.float16)
+        into[name].append(Trial(raw.contrast, inside[box], values, wanted[box]))
+
+
+def _box(inside: np.ndarray, margin: int = 4) -> tuple[slice, ...]:
+    # the margin is wider than the smoothing reaches
+    index = np.argwhere(inside)
+    low, high = np.maximum(index.min(0) - margin, 0), index.max(0) + 1 + margin
+    return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
 
 
 def _conclude(normal: dict[Networks, list[Trial]], painted: dict[Networks, list[Trial]]) -> Finished:
@@ -170,18 +197,27 @@ def _conclude(normal: dict[Networks, list[Trial]], painted: dict[Networks, list[
             )
     top = max(table, key=lambda row: row["average_precision"])
     best, sigma = cast(Networks, top["networks"]), float(top["smoothing_mm"])
-    ways = {way: _calibration(normal[best], painted[best], sigma, standard=way) for way in (False, True)}
-    standard = ways[True][1] > ways[False][1]
-    calibrations = {
-        name: (
-            ways[standard]
-            if name == best
-            else _calibration(normal[name], painted[name], sigma, standard=standard)
-        )[0]
-        for name in NETWORKS
-    }
-    dice = {f"dice_{'standardised' if way else 'plain'}": round(ways[way][1], 4) for way in ways}
-    return Finished(best, sigma, calibrations, table, standardised=standard, threshold_dice=dice)
+    calibrations: dict[Networks, dict[str, Calibration]] = {name: {} for name in NETWORKS}
+    contrasts: dict[str, dict[str, float]] = {}
+    for name in NETWORKS:
+        for contrast in _contrasts(normal[name]):
+            calm = [trial for trial in normal[name] if contrast in (ANY, trial.contrast)]
+            spoiled = [trial for trial in painted[name] if contrast in (ANY, trial.contrast)]
+            made, dice = _calibration(calm, spoiled, sigma)
+            calibrations[name][contrast] = made
+            if name == best:
+                contrasts[contrast] = {
+                    "scans": len(calm),
+                    "threshold": made.default_threshold,
+                    "painted_dice": round(dice, 4),
+                }
+    return Finished(best, sigma, calibrations, table, contrasts)
+
+
+def _contrasts(normal: list[Trial]) -> list[str]:
+    counts = Counter(trial.contrast for trial in normal)
+    # "free" is whatever resembles no other: it has no distribution of its own
+    return [ANY, *sorted(name for name, count in counts.items() if count >= FEWEST and name != "free")]
 
 
 def _average_precision(trial: Trial, sigma: float) -> float:
@@ -191,15 +227,8 @@ def _average_precision(trial: Trial, sigma: float) -> float:
     return float((hits / np.arange(1, len(hits) + 1))[truth].mean()) if hits[-1] else float("nan")
 
 
-def _scores(trial: Trial, sigma: float, *, standard: bool) -> np.ndarray:
-    raw = smooth(trial.raw.astype(np.float32), sigma)
-    return standardise(raw, trial.inside) if standard else raw
-
-
-def _calibration(
-    normal: list[Trial], painted: list[Trial], sigma: float, *, standard: bool
-) -> tuple[Calibration, float]:
-    smooth_normal = [_scores(trial, sigma, standard=standard) for trial in normal]
+def _calibration(normal: list[Trial], painted: list[Trial], sigma: float) -> tuple[Calibration, float]:
+    smooth_normal = [smooth(trial.raw.astype(np.float32), sigma) for trial in normal]
     values = [raw[trial.inside] for raw, trial in zip(smooth_normal, normal, strict=True)]
     raw, decades = fit_calibration(values)
     plain = Calibration(
@@ -211,7 +240,7 @@ def _calibration(
         normals=len(normal),
     )
     counts = _false_findings(smooth_normal, normal, plain)
-    dice = _dice(painted, sigma, plain, standard=standard)
+    dice = _dice(painted, sigma, plain)
     # the best Dice on painted scans among the thresholds that keep normal scans quiet
     column = VOLUMES_MM3.index(DEFAULT_VOLUME_MM3)
     quiet = [counts[row][column] <= MOST_FALSE for row in range(len(THRESHOLDS))]
@@ -237,12 +266,13 @@ def _false_findings(
     return tuple(tuple(float(value) for value in row) for row in rows / len(normal))
 
 
-def _dice(painted: list[Trial], sigma: float, calibration: Calibration, *, standard: bool) -> list[float]:
+def _dice(painted: list[Trial], sigma: float, calibration: Calibration) -> list[float]:
     rows = np.zeros(len(THRESHOLDS))
     for trial in painted:
-        calibrated = calibrate(_scores(trial, sigma, standard=standard)[trial.inside], calibration)
+        raw = smooth(trial.raw.astype(np.float32), sigma)
+        calibrated = calibrate(raw[trial.inside], calibration)
         truth = trial.truth[trial.inside]
         for row, threshold in enumerate(THRESHOLDS):
             found = calibrated >= threshold
             rows[row] += 2 * (found & truth).sum() / max(1, found.sum() + truth.sum())
-    return [float(value) for value in rows / len(painted)]
+    return [float(value) for value in rows / max(1, len(painted))]

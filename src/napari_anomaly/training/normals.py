@@ -15,8 +15,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_anomaly.preprocess import FIELD, HEAD, HEAD_MM, middle_of, normalise, place, silhouette_fine
-from napari_anomaly.pretask.shapes import rotation
-from napari_anomaly.training.contrast import CLASSES, CSF, Family, brain_classes, draw_contrast, draw_family
+from napari_anomaly.pretask.shapes import field, rotation
+from napari_anomaly.training.contrast import (
+    CLASSES,
+    CSF,
+    ENHANCED,
+    WHITE,
+    Family,
+    brain_classes,
+    draw_contrast,
+    draw_family,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,6 +36,8 @@ class Normal:
     """Shape `FIELD`, float16, the brain's p5 to p95 span 0 to 1, 0 outside the brain."""
     mask: Tensor
     """The brain, bool, same shape."""
+    white: Tensor
+    """Deep white matter, as far as it is known, bool, same shape: where most lesions lie."""
     family: Family
     """Kind of contrast."""
 
@@ -40,7 +51,7 @@ class Subject:
     """A normal person: a label map, or a real scan with its brain mask, in 1 mm voxels around the brain."""
 
     name: str
-    kind: Literal["labels", "t1", "flair"]
+    kind: Literal["labels", "t1", "flair", "own"]
     voxels: Tensor
     """Label classes (uint8) or intensities (float16), shape `FIELD`."""
     mask: Tensor
@@ -120,12 +131,12 @@ def load_body(path: Path) -> Subject:
     """Real scan of any region: its silhouette is what is looked at."""
     voxels = load_volume(path, spacing=1.0)
     inside = silhouette_fine(torch.from_numpy(voxels)).numpy()
-    return real_subject(path, "t1", voxels, inside)
+    return real_subject(path, "own", voxels, inside)
 
 
 def real_subject(
     path: Path,
-    kind: Literal["t1", "flair"],
+    kind: Literal["t1", "flair", "own"],
     voxels: np.ndarray,
     inside: np.ndarray,
     head: np.ndarray | None = None,
@@ -157,7 +168,9 @@ def _brain_of(classes: np.ndarray) -> np.ndarray:
     return brain
 
 
-def make_normal(subject: Subject, rng: np.random.Generator, device: torch.device) -> Normal:
+def make_normal(
+    subject: Subject, rng: np.random.Generator, device: torch.device, *, family: Family | None = None
+) -> Normal:
     """Synthesise one normal scan of a subject: deformed, in a random contrast, resolution, bias and noise.
 
     Parameters
@@ -168,20 +181,90 @@ def make_normal(subject: Subject, rng: np.random.Generator, device: torch.device
         Source of randomness.
     device : torch.device
         Where to compute.
+    family : str, optional
+        Kind of contrast, drawn if left out. A FLAIR scan stays one, and so does a scan of another region.
     """
     grid = deformation(subject.voxels.shape, rng, device)
     voxels = subject.voxels.to(device)
     mask = _warp(subject.mask.to(device).float(), grid, "nearest") > 0.5
     mask = jitter_mask(mask, rng)
     if subject.kind == "labels":
-        family = draw_family(rng)
+        family = family or draw_family(rng)
         classes = _warp(voxels.float(), grid, "nearest").long()
         image = synthesise(classes, family, rng, device)
+        white = sum((classes == number for number in WHITE), torch.zeros_like(mask))
     else:
-        image = _warp(voxels.float(), grid, "bilinear")
-        image, family = recolour(image, mask, subject.kind, rng, device)
+        original = _warp(voxels.float(), grid, "bilinear")
+        white = deep_white(original, mask, subject.kind)
+        image, family = recolour(original, mask, subject.kind, rng, family=family)
+    if family == "t1" and rng.random() < ENHANCED:
+        image = enhance_vessels(image, mask, rng)
     image = acquire(image, rng, device)
-    return Normal(normalise(image, mask).half(), mask, family)
+    return Normal(normalise(image, mask).half(), mask, (_mean(white, 3) > 0.6) & mask, family)
+
+
+def deep_white(image: Tensor, mask: Tensor, kind: str) -> Tensor:
+    """White matter of a real scan, roughly: by intensity on T1, by depth elsewhere.
+
+    Parameters
+    ----------
+    image : Tensor
+        Normalised scan.
+    mask : Tensor
+        The brain.
+    kind : str
+        "t1", "flair" or "own".
+    """
+    if kind != "t1":
+        return (_mean(mask, 25) > 0.98) & (image > 0.25)
+    grey, white = (float(q) for q in _tissues(image, mask)[1:3])
+    smooth = functional.avg_pool3d(image[None, None], 3, stride=1, padding=1)[0, 0]
+    return mask & (smooth > 0.4 * grey + 0.6 * white) & (smooth < white + 0.25)
+
+
+def enhance_vessels(image: Tensor, mask: Tensor, rng: np.random.Generator) -> Tensor:
+    """Let vessels shine near the surface of the brain, as after contrast agent: normal, and never an anomaly.
+
+    The tubes run where two smooth random fields are both near 0.
+
+    Parameters
+    ----------
+    image : Tensor
+        Intensities, brain range about 0 to 1.
+    mask : Tensor
+        The brain.
+    rng : numpy.random.Generator
+        Source of randomness.
+    """
+    first, second = (
+        field(
+            tuple(image.shape),
+            coarse=float(rng.uniform(14, 30)),
+            seed=int(rng.integers(2**31)),
+            device=image.device,
+        )
+        for _ in range(2)
+    )
+    tubes = torch.exp(-(first**2 + second**2) / float(rng.uniform(0.08, 0.2)) ** 2)
+    shallow = ((1 - _mean(mask, 17)) * 3).clamp(0.05, 1)
+    return image + float(rng.uniform(0.4, 1.3)) * tubes * shallow * mask
+
+
+def _mean(region: Tensor, width: int) -> Tensor:
+    """Share of a region in a cube around every voxel."""
+    values = region.float()[None, None]
+    for axis in range(3):
+        sides = [1, 1, 1]
+        sides[axis] = width
+        padding = [side // 2 for side in sides]
+        values = functional.avg_pool3d(values, sides, stride=1, padding=padding)
+    return values[0, 0]
+
+
+def _tissues(image: Tensor, mask: Tensor) -> Tensor:
+    """Intensities of fluid, grey and white matter and of the brightest voxels of a T1 scan."""
+    shares = torch.tensor([0.03, 0.38, 0.80, 0.995], device=image.device)
+    return torch.quantile(image[mask][::97], shares)
 
 
 def synthesise(classes: Tensor, family: Family, rng: np.random.Generator, device: torch.device) -> Tensor:
@@ -205,7 +288,7 @@ def synthesise(classes: Tensor, family: Family, rng: np.random.Generator, device
 
 
 def recolour(
-    image: Tensor, mask: Tensor, kind: str, rng: np.random.Generator, device: torch.device
+    image: Tensor, mask: Tensor, kind: str, rng: np.random.Generator, *, family: Family | None = None
 ) -> tuple[Tensor, Family]:
     """Turn a real scan into another contrast by a tone curve through its tissues, or leave its own.
 
@@ -216,26 +299,25 @@ def recolour(
     mask : Tensor
         The brain.
     kind : str
-        "t1" or "flair".
+        "t1", "flair" or "own".
     rng : numpy.random.Generator
         Source of randomness.
-    device : torch.device
-        Where to compute.
+    family : str, optional
+        Contrast to turn a T1 scan into, drawn if left out; "t1" leaves its own.
 
     Notes
     -----
     On T1 the order is CSF, grey, white matter: a curve through three free values gives real anatomy, noise and
     partial volume in T2- and FLAIR-like tones. A FLAIR scan keeps its order.
     """
-    if kind == "flair" or rng.random() < 0.4:
+    if kind != "t1" or family == "t1" or (family is None and rng.random() < 0.4):
         bent = image.clamp(-0.5, 3)
         sign = bent.sign()
-        return sign * bent.abs() ** float(np.exp(rng.normal(0, 0.2))), "flair" if kind == "flair" else "t1"
-    family = draw_family(rng)
+        own: Family = {"flair": "flair", "own": "free"}.get(kind, "t1")  # type: ignore[assignment]
+        return sign * bent.abs() ** float(np.exp(rng.normal(0, 0.2))), own
+    family = family or draw_family(rng)
     contrast = draw_contrast(family, rng)
-    inside = image[mask]
-    quantiles = torch.quantile(inside[::97], torch.tensor([0.03, 0.38, 0.80, 0.995], device=device))
-    low, grey, white, top = (float(q) for q in quantiles)
+    low, grey, white, top = (float(q) for q in _tissues(image, mask))
     fluid, cortex, matter = (float(contrast.mean[index]) for index in (3, 2, 1))
     knots = [low - 0.3, low, 0.5 * (low + grey), grey, white, max(top, white + 0.1)]
     values = [fluid, fluid, 0.5 * (fluid + cortex), cortex, matter, matter + 0.5 * (matter - cortex)]
@@ -281,7 +363,7 @@ def acquire(image: Tensor, rng: np.random.Generator, device: torch.device) -> Te
 
 def _thicken(image: Tensor, rng: np.random.Generator) -> Tensor:
     axis = int(rng.choice([0, 1, 2], p=[0.75, 0.1, 0.15]))
-    thickness = int(rng.integers(2, 8))
+    thickness = int(rng.integers(2, 9))
     kernel, stride = [1, 1, 1], [1, 1, 1]
     kernel[axis], stride[axis] = max(1, round(thickness * rng.uniform(0.7, 1))), thickness
     return functional.interpolate(

@@ -159,6 +159,7 @@ def losses_of(
         "volume": 0.5 * voxel_loss(seen.volume, batch.volume_truth),
         "recall": recall_weight(progress) * recall_loss(seen.joint, batch.slice_truth),
         "scan": 0.1 * functional.binary_cross_entropy_with_logits(seen.scan, batch.scan_truth),
+        "contrast": 0.1 * functional.cross_entropy(seen.contrast, batch.contrast),
     }
     # a scan whose region is smaller than a cell has nothing to compare
     if embedding_weight and bool(batch.inside.any()):

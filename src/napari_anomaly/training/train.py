@@ -107,7 +107,6 @@ def write(
         extraction_widths=EXTRACTION_WIDTHS if brain else None,
         best=done.best,
         smoothing_mm=done.smoothing_mm,
-        standardised=done.standardised,
         calibrations=done.calibrations,
         provenance=provenance(run, done, found, held),
     )
@@ -138,7 +137,7 @@ def provenance(
         "device": str(run.device),
         "torch": torch.__version__,
         "weights": done.weights,
-        "threshold_dice": done.threshold_dice,
+        "contrasts": done.contrasts,
         "held_out_synthetic": done.table,
         "curve": [{key: round(value, 4) for key, value in entry.items()} for entry in run.curve[::5]],
     }
