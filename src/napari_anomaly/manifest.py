@@ -52,6 +52,8 @@ class Manifest(BaseModel):
     settings: Mapping[str, Any]
     device: str
     engine: str
+    contrast: str = ""
+    """What the detector took the scan for: it chose the normal scans that the scores are calibrated on."""
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float]
     versions: Mapping[str, str]
@@ -93,6 +95,7 @@ class Manifest(BaseModel):
             },
             device=detection.device,
             engine=detection.engine,
+            contrast=detection.contrast,
             notes=tuple(dict.fromkeys((*scan.notes, *detection.notes))),
             seconds=detection.seconds,
             versions=versions(),

@@ -104,11 +104,15 @@ class _Input:
     place: _File | _Sample
 
 
+def _looks(contrast: str) -> str:
+    return "" if contrast in ("", "free") else f" (it looks like {contrast.upper()})"
+
+
 def _summary(scan: Scan, detection: Detection, findings: Findings) -> str:
     volume = sum(finding.volume_mm3 for finding in findings) / 1000
     lines = [
         f"{scan.name}: {len(findings)} findings, {volume:.1f} ml; more unusual than "
-        f"{100 * detection.map.scan_score:.0f} of 100 normal scans",
+        f"{100 * detection.map.scan_score:.0f} of 100 normal scans{_looks(detection.contrast)}",
         *(f"  {note}" for note in dict.fromkeys((*scan.notes, *detection.notes))),
     ]
     return "\n".join(lines)
