@@ -89,7 +89,8 @@ def _edges(image: Tensor, window: tuple[slice, ...], mask: Tensor, rng: np.rando
         vectors = [slope if other == axis else smooth for other in range(3)]
         kernel = torch.einsum("i,j,k->ijk", *vectors)[None, None]
         parts.append(functional.conv3d(functional.pad(patch, (1,) * 6, mode="replicate"), kernel))
-    return torch.linalg.vector_norm(torch.cat(parts), dim=0)[0]
+    steepness: Tensor = torch.linalg.vector_norm(torch.cat(parts), dim=0)[0]
+    return steepness
 
 
 def _rotation(image: Tensor, window: tuple[slice, ...], mask: Tensor, rng: np.random.Generator) -> Tensor:
