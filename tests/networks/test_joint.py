@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from napari_anomaly.networks.joint import EMBEDDING, JointNetwork, context_at, planes_of
+from napari_anomaly.networks.joint import CONTRASTS, EMBEDDING, JointNetwork, context_at, planes_of
 from napari_anomaly.networks.plane import PLANE_CHANNELS
 from napari_anomaly.networks.volume import VOLUME_CHANNELS, VolumeFeatures
 
@@ -65,6 +65,7 @@ def test_every_network_speaks_of_every_voxel(network):
     assert seen.joint.shape == seen.plane.shape == (3, 1, 48, 64)
     assert seen.volume.shape == (2, 1, 16, 16, 32)
     assert seen.scan.shape == (2,)
+    assert seen.contrast.shape == (2, len(CONTRASTS))
     # cells of 16 mm: 3 x 4 of them in 48 x 64 pixels
     for view in seen.embeddings:
         assert view.shape == (3, 12, EMBEDDING)
@@ -96,12 +97,27 @@ def test_the_whole_is_the_sum_of_the_parts_that_a_detection_runs(network):
     context = context_at(seen, where, scan_of, features.shape[2:])
     whole = network(slices, volume, where, scan_of)
     assert torch.allclose(network.fuse(logit, features, context), whole.joint, atol=1e-5)
-    assert torch.allclose(network.scan_logit(seen), whole.scan, atol=1e-5)
+    overall = network.overall(seen)
+    assert torch.allclose(overall[:, 0], whole.scan, atol=1e-5)
+    assert torch.allclose(overall[:, 1:], whole.contrast, atol=1e-5)
+
+
+def test_a_scan_is_judged_by_its_own_volume_as_a_whole(network):
+    slices, volume, where, scan_of = scene()
+    straight = network(slices, volume, where, scan_of)
+    swapped = network(slices, volume.flip(0), where, scan_of)
+    for name in ("scan", "contrast"):
+        one, other = getattr(straight, name), getattr(swapped, name)
+        assert torch.allclose(one.flip(0), other, atol=1e-5), name
+        assert not torch.allclose(one, other, atol=1e-3), name
+    # whichever slices are asked for
+    fewer = network(slices[:1], volume, where[:1], scan_of[:1])
+    assert torch.allclose(fewer.contrast, straight.contrast, atol=1e-6)
 
 
 def test_every_weight_learns(network):
     seen = network.train()(*scene())
-    terms = [seen.joint, seen.plane, seen.volume, seen.scan, *seen.embeddings]
+    terms = [seen.joint, seen.plane, seen.volume, seen.scan, seen.contrast, *seen.embeddings]
     torch.autograd.backward(
         sum(
             (term * torch.randn(term.shape, generator=torch.Generator().manual_seed(1))).sum()
