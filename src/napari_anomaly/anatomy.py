@@ -15,6 +15,10 @@ __all__ = ["MIRRORED", "STRUCTURES", "Anatomy", "Structure", "borders", "in_word
 
 Side = Literal["left", "right", ""]
 
+_Sides = Literal["both", "left", "right", ""]
+
+_SIDES: tuple[_Sides, ...] = ("both", "left", "right", "")
+
 _MIDLINE = (("brainstem",) * 2, ("third ventricle",) * 2, ("fourth ventricle",) * 2)
 
 _WHITE = "cerebral white matter"
@@ -100,10 +104,13 @@ NEAR_MM = 3.0
 """What is no further from a ventricle than this lies next to it: as far as a voxel of the anatomy network reaches."""
 
 _WIDE = 0.25
-"""Share of a region on the smaller side from which it is said to lie on both sides."""
+"""Share of a structure on the smaller side from which it is said to lie on both sides."""
 
 _NAMED, _LEAST, _MOST_NAMES = 0.7, 0.12, 3
 """Names are added until they hold this share of a region, each at least that much, and no more than so many."""
+
+_NEARLY_ALL = 0.5
+"""Names that hold less of a region are said to hold it mostly."""
 
 _TOUCHING = 0.1
 """Share of a region that must be near a border for it to lie next to it."""
@@ -213,16 +220,8 @@ def in_words(held: Float64[np.ndarray, " structures"], *, ventricle: float = 0.0
     total = shares.sum()
     if not total:
         return STRUCTURES[0].name
-    sides = {side: _of_side(shares, side) / total for side in ("left", "right")}
-    both = min(sides.values()) >= _WIDE
-    side = "" if both else max(sides, key=lambda name: sides[name])
-    names, complete = _main_names(shares, "" if both else side)
-    paired = any(structure.name in names and structure.side for structure in STRUCTURES)
-    words = _listed(names)
-    if both and paired:
-        words += " on both sides"
-    elif paired and sides[side] > 0:
-        words = f"{side} {words}"
+    names, complete = _main_names(shares / total)
+    words = _and([text for side in _SIDES for text in _on_side(side, names, shares)])
     if not complete:
         words = f"mostly {words}"
     return words + _next_to(names, ventricle, cortex)
@@ -240,18 +239,11 @@ def _weighed(held: Float64[np.ndarray, " structures"]) -> Float64[np.ndarray, " 
     return np.zeros_like(shares)
 
 
-def _of_side(shares: Float64[np.ndarray, " structures"], side: str) -> float:
-    return float(
-        sum(share for share, structure in zip(shares, STRUCTURES, strict=True) if structure.side == side)
-    )
-
-
-def _main_names(shares: Float64[np.ndarray, " structures"], side: str) -> tuple[list[str], bool]:
+def _main_names(shares: Float64[np.ndarray, " structures"]) -> tuple[list[str], bool]:
     """Names that hold most of a region, the largest first, and whether they hold nearly all."""
     by_name: dict[str, float] = {}
-    for share, structure in zip(shares / shares.sum(), STRUCTURES, strict=True):
-        if not side or structure.side in ("", side):
-            by_name[structure.name] = by_name.get(structure.name, 0.0) + float(share)
+    for share, structure in zip(shares, STRUCTURES, strict=True):
+        by_name[structure.name] = by_name.get(structure.name, 0.0) + float(share)
     names: list[str] = []
     sum_named = 0.0
     for name, share in sorted(by_name.items(), key=lambda item: -item[1]):
@@ -260,7 +252,25 @@ def _main_names(shares: Float64[np.ndarray, " structures"], side: str) -> tuple[
             break
         names.append(name)
         sum_named += share
-    return names, sum_named >= _NAMED - 0.2
+    return names, sum_named >= _NEARLY_ALL
+
+
+def _on_side(side: _Sides, names: Sequence[str], shares: Float64[np.ndarray, " structures"]) -> list[str]:
+    """Say which of the names lie on a side: nothing, or one text."""
+    here = [name for name in names if _side_of(name, shares) == side]
+    if not here:
+        return []
+    words = _listed(here)
+    return [f"{words} on both sides" if side == "both" else f"{side} {words}".strip()]
+
+
+def _side_of(name: str, shares: Float64[np.ndarray, " structures"]) -> _Sides:
+    if (name, "") in _LABELS:
+        return ""
+    left, right = (float(shares[_LABELS[name, side]]) for side in ("left", "right"))  # type: ignore[index]
+    if min(left, right) >= _WIDE * (left + right):
+        return "both"
+    return "left" if left > right else "right"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Shaped, UInt16
 
+from napari_anomaly.anatomy import Anatomy
 from napari_anomaly.errors import GridMismatch
 from napari_anomaly.geometry import Geometry
 from napari_anomaly.scan import frozen_array, hash_array
@@ -134,6 +135,8 @@ class AnomalyMap:
         What to expect on normal scans; None where it was not measured.
     raw
         Uncalibrated scores: they tell voxels apart that share a calibrated score.
+    anatomy
+        What lies where in the scan, so that findings can say it; None where it is not known.
 
     Raises
     ------
@@ -152,6 +155,7 @@ class AnomalyMap:
     default_min_volume_mm3: float
     false_findings: FalseFindings | None = None
     raw: Float[np.ndarray, "_ _ _"] | None = None
+    anatomy: Anatomy | None = None
     _sha256: list[str] = field(default_factory=list, init=False, repr=False)
     _snapped: list[tuple["Supervoxels", Float64[np.ndarray, " ids"]]] = field(
         default_factory=list, init=False, repr=False
@@ -161,6 +165,8 @@ class AnomalyMap:
         object.__setattr__(self, "score", _on_grid(self.score, self.geometry, "score"))
         if self.raw is not None:
             object.__setattr__(self, "raw", _on_grid(self.raw, self.geometry, "raw score"))
+        if self.anatomy is not None:
+            _on_grid(self.anatomy.labels, self.geometry, "anatomy")
         low, high = float(self.score.min()), float(self.score.max())
         # Written so that a NaN fails too.
         if not (low >= 0.0 and high <= 1.0):

@@ -22,7 +22,7 @@ from napari_anomaly.geometry import Geometry
 if TYPE_CHECKING:
     import torch
 
-    from napari_anomaly.networks.volume import VolumeNetwork
+    from napari_anomaly.networks.anatomy import AnatomyNetwork
     from napari_anomaly.preprocess import Prepared
 
 FINE = 2
@@ -44,11 +44,11 @@ class AnatomyCard(BaseModel):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class AnatomyNetwork:
+class AnatomyLabeller:
     """A network that labels the structures of a brain, and how it was made."""
 
     card: AnatomyCard
-    network: VolumeNetwork
+    network: AnatomyNetwork
 
 
 def bundled_anatomy() -> Path:
@@ -80,7 +80,7 @@ def read_anatomy_card(path: Path) -> AnatomyCard:
 
 
 @lru_cache(maxsize=1)
-def load_anatomy(path: Path | None = None) -> AnatomyNetwork:
+def load_anatomy(path: Path | None = None) -> AnatomyLabeller:
     """Load an anatomy network, the bundled one if no file is named.
 
     Raises
@@ -91,12 +91,12 @@ def load_anatomy(path: Path | None = None) -> AnatomyNetwork:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from napari_anomaly.networks.anatomy import anatomy_network
+    from napari_anomaly.networks.anatomy import AnatomyNetwork
     from napari_anomaly.networks.blocks import use_channels_last
 
     path = path or bundled_anatomy()
     card = read_anatomy_card(path)
-    network = anatomy_network(card.widths)
+    network = AnatomyNetwork(widths=card.widths)
     try:
         network.load_state_dict({key: value.float() for key, value in load_file(path).items()}, strict=True)
     except (SafetensorError, RuntimeError) as error:
@@ -105,18 +105,18 @@ def load_anatomy(path: Path | None = None) -> AnatomyNetwork:
             "or detect without anatomy."
         ) from error
     use_channels_last(network, 3)
-    return AnatomyNetwork(card, network.eval())
+    return AnatomyLabeller(card, network.eval())
 
 
-def save_anatomy(path: Path, network: VolumeNetwork, provenance: Mapping[str, Any]) -> None:
+def save_anatomy(path: Path, network: AnatomyNetwork, provenance: Mapping[str, Any]) -> None:
     """Write an anatomy network in half precision, whole or not at all.
 
     Parameters
     ----------
     path : Path
         File.
-    network : VolumeNetwork
-        From `networks.anatomy.anatomy_network`.
+    network : AnatomyNetwork
+        Anatomy network.
     provenance : mapping
         How it was made; anything that JSON can hold.
     """
@@ -133,12 +133,12 @@ def save_anatomy(path: Path, network: VolumeNetwork, provenance: Mapping[str, An
     beside.replace(path)
 
 
-def find_anatomy(network: VolumeNetwork, prepared: Prepared, geometry: Geometry) -> Anatomy:
+def find_anatomy(network: AnatomyNetwork, prepared: Prepared, geometry: Geometry) -> Anatomy:
     """Label the structures of a prepared brain on the grid of its scan.
 
     Parameters
     ----------
-    network : VolumeNetwork
+    network : AnatomyNetwork
         Anatomy network, on the CPU.
     prepared : Prepared
         A brain.
@@ -160,12 +160,12 @@ def find_anatomy(network: VolumeNetwork, prepared: Prepared, geometry: Geometry)
     return Anatomy(_on_scan(labels, planes), _on_scan(near, planes), geometry)
 
 
-def label_voxels(network: VolumeNetwork, inputs: torch.Tensor) -> torch.Tensor:
+def label_voxels(network: AnatomyNetwork, inputs: torch.Tensor) -> torch.Tensor:
     """Label of the likeliest structure, uint8, in voxels `FINE` times smaller than those of the inputs.
 
     Parameters
     ----------
-    network : VolumeNetwork
+    network : AnatomyNetwork
         Anatomy network.
     inputs : Tensor
         From `networks.anatomy.anatomy_inputs`; 0 outside of the mask in the result.
@@ -180,7 +180,7 @@ def label_voxels(network: VolumeNetwork, inputs: torch.Tensor) -> torch.Tensor:
     box = tuple(_box(inside.movedim(axis, 0).flatten(1).any(1)) for axis in range(3))
     with torch.inference_mode():
         cut = inputs[:, :, box[0], box[1], box[2]].contiguous(memory_format=torch.channels_last_3d)
-        logit = network(cut).logit.float()
+        logit = network(cut).float()
         fine = functional.interpolate(logit, scale_factor=FINE, mode="trilinear")[0].argmax(0)
         mask = functional.interpolate(cut[:, 1:2], scale_factor=FINE, mode="trilinear")[0, 0] >= 0.5
     z, y, x = (slice(FINE * part.start, FINE * part.stop) for part in box)

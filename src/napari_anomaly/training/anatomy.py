@@ -14,10 +14,10 @@ import torch
 from napari_anomaly.detector.anatomy import save_anatomy
 from napari_anomaly.detector.device import choose
 from napari_anomaly.errors import UnreadableScan
-from napari_anomaly.networks.volume import VolumeNetwork
+from napari_anomaly.networks.anatomy import AnatomyNetwork
 from napari_anomaly.progress import Progress
 from napari_anomaly.training.anatomy_cases import LABELS_SUFFIX, AnatomyCase, read_lobes, read_whole
-from napari_anomaly.training.anatomy_fit import AnatomyRun, fit_anatomy, start_anatomy
+from napari_anomaly.training.anatomy_fit import AnatomyRun, fit_anatomy, fit_atlas, start_anatomy
 from napari_anomaly.training.anatomy_settings import AnatomySettings
 from napari_anomaly.training.resume import load_state, save_state
 
@@ -118,6 +118,8 @@ def train_anatomy(settings: AnatomySettings) -> Generator[Progress, None, Path]:
         for index, file in enumerate(trained):
             yield Progress(index, len(trained), f"Reading {file.path.name}")
             cases.append(file.read())
+        if not run.step:
+            fit_atlas(run, cases)
         yield from _fit(run, cases, checkpoint)
     return write_anatomy(run, trained, held)
 
@@ -164,8 +166,8 @@ def write_anatomy(run: AnatomyRun, trained: Sequence[AnatomyFile], held: Sequenc
         What was trained on, and what was not.
     """
     out, average = run.settings.out, run.average.module
-    if not isinstance(average, VolumeNetwork):
-        raise TypeError(f"the average must be a VolumeNetwork, got {type(average).__name__}")
+    if not isinstance(average, AnatomyNetwork):
+        raise TypeError(f"the average must be a AnatomyNetwork, got {type(average).__name__}")
     facts = anatomy_provenance(run, trained, held)
     save_anatomy(out, average, facts)
     out.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")

@@ -159,13 +159,10 @@ def make_example(
     diseased : float, default `DISEASED`
         Chance of anomalies.
     """
-    sides = (round(FIELD[0] / FINE_MM), round(FIELD[1] / FINE_MM), round(FIELD[2] / FINE_MM))
+    sides = tuple(round(side / FINE_MM) for side in FIELD)
     grid = deformation(sides, rng, device)
     coarse = functional.avg_pool3d(grid.permute(3, 0, 1, 2)[None], 2)[0].permute(1, 2, 3, 0)
-    truth = _warp(case.truth.to(device), coarse, "nearest").long()
-    if _is_mirrored(grid):
-        known = truth != UNKNOWN
-        truth[known] = torch.tensor(MIRRORED, device=device)[truth[known]]
+    truth = _posed(case, coarse, device)
     brain = _warp(case.mask.to(device), grid, "nearest") > 0.5
     mask = jitter_mask(brain, rng) if rng.random() < 0.5 else brain
     image, inside = _image(case, grid, brain, rng, device)
@@ -175,6 +172,34 @@ def make_example(
     inputs = anatomy_inputs(image, mask, reduction=2)
     truth[inputs[0, 1] < 0.5] = 0
     return Example(inputs, truth, case.partition.to(device))
+
+
+def make_pose(case: AnatomyCase, rng: np.random.Generator, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Labels and mask of a brain in a random pose, in the voxels of the network, without a scan.
+
+    Parameters
+    ----------
+    case : AnatomyCase
+        Whose.
+    rng : numpy.random.Generator
+        Source of randomness.
+    device : torch.device
+        Where to compute.
+    """
+    grid = deformation(tuple(round(side / FINE_MM / 2) for side in FIELD), rng, device)
+    return _posed(case, grid, device), _warp(case.mask.to(device), grid, "nearest") > 0.5
+
+
+def _posed(case: AnatomyCase, grid: Tensor, device: torch.device) -> Tensor:
+    truth = _warp(case.truth.to(device), grid, "nearest").long()
+    return other_side(truth) if _is_mirrored(grid) else truth
+
+
+def other_side(truth: Tensor) -> Tensor:
+    """Labels of the same structures on the other side."""
+    table = torch.arange(UNKNOWN + 1, device=truth.device)
+    table[: len(MIRRORED)] = torch.tensor(MIRRORED, device=truth.device)
+    return table[truth]
 
 
 def _image(
@@ -197,11 +222,9 @@ def _with_anomalies(image: Tensor, brain: Tensor, rng: np.random.Generator) -> T
 
 def mirrored(example: Example) -> Example:
     """The same scan seen in a mirror: sides are swapped, and the place along left to right turns round."""
-    inputs, truth = example.inputs.flip(-1), example.truth.flip(-1)
+    inputs = example.inputs.flip(-1)
     inputs[:, -1] *= -1
-    known = truth != UNKNOWN
-    truth[known] = torch.tensor(MIRRORED, device=truth.device)[truth[known]]
-    return replace(example, inputs=inputs, truth=truth)
+    return replace(example, inputs=inputs, truth=other_side(example.truth.flip(-1)))
 
 
 def _is_mirrored(grid: Tensor) -> bool:

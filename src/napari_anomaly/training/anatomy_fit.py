@@ -11,13 +11,22 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
-from napari_anomaly.networks.anatomy import anatomy_network
+from napari_anomaly.anatomy import STRUCTURES
+from napari_anomaly.networks.anatomy import ATLAS, AnatomyNetwork
 from napari_anomaly.networks.blocks import use_channels_last
-from napari_anomaly.networks.volume import VolumeNetwork
+from napari_anomaly.preprocess import coordinates
 from napari_anomaly.progress import Progress
-from napari_anomaly.training.anatomy_cases import AnatomyCase, Example, make_example, mirrored
+from napari_anomaly.training.anatomy_cases import (
+    AnatomyCase,
+    Example,
+    make_example,
+    make_pose,
+    mirrored,
+    other_side,
+)
 from napari_anomaly.training.anatomy_settings import AnatomySettings
 from napari_anomaly.training.atlases import UNKNOWN
 
@@ -29,6 +38,12 @@ FIRST = 8
 
 STEPS_PER_SCAN = 3
 """Steps for which one more scan is synthesised."""
+
+POSES = 240
+"""Random poses in which the atlas is counted."""
+
+FLOOR = 1e-3
+"""Share that a structure has in the atlas where it was never seen."""
 
 MARGIN = 2
 """Voxels around the brain that a step looks at; air further away teaches nothing and costs as much."""
@@ -44,7 +59,7 @@ class AnatomyRun:
     """A training in progress."""
 
     settings: AnatomySettings
-    network: VolumeNetwork
+    network: AnatomyNetwork
     average: AveragedModel
     optimiser: torch.optim.Optimizer
     rng: np.random.Generator
@@ -66,12 +81,50 @@ class AnatomyRun:
 def start_anatomy(settings: AnatomySettings, device: torch.device) -> AnatomyRun:
     """Fresh network and optimiser for the given settings."""
     torch.manual_seed(settings.seed)
-    network = anatomy_network().to(device)
+    network = AnatomyNetwork(widths=settings.widths).to(device)
+    # at first the atlas alone speaks
+    nn.init.zeros_(network.volume.head.weight)
+    nn.init.zeros_(network.volume.head.bias)  # type: ignore[arg-type]  # there is one
     use_channels_last(network, 3)
     optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=1e-3)
     average = AveragedModel(network, avg_fn=_average, use_buffers=True)
     rng = np.random.default_rng(settings.seed)
     return AnatomyRun(settings, network, average, optimiser, rng, device)
+
+
+def fit_atlas(run: AnatomyRun, cases: Sequence[AnatomyCase], *, poses: int = POSES) -> None:
+    """Count which structures lie where within the mask, and put that into the network.
+
+    Parameters
+    ----------
+    run : AnatomyRun
+        Fresh; its average is a copy of the network afterwards.
+    cases : sequence of AnatomyCase
+        Brains to count in; where some have lobes, those.
+    poses : int, default `POSES`
+        Random poses to count.
+    """
+    lobed = [case for case in cases if case.scan is not None] or list(cases)
+    counts = torch.zeros((len(STRUCTURES), *ATLAS), device=run.device)
+    for index in range(poses):
+        truth, mask = make_pose(lobed[index % len(lobed)], run.rng, run.device)
+        _count(counts, truth, mask)
+        _count(counts, other_side(truth.flip(-1)), mask.flip(-1))
+    smooth = functional.avg_pool3d(functional.pad(counts[None], (1,) * 6), 3, stride=1)[0] + counts
+    shares = smooth / smooth.sum(0).clamp(min=1)
+    for module in (run.network, run.average.module):
+        module.atlas.copy_((shares + FLOOR).log()[None])  # type: ignore[operator, union-attr]  # a buffer
+
+
+def _count(counts: Tensor, truth: Tensor, mask: Tensor) -> None:
+    places = torch.meshgrid(*coordinates(mask), indexing="ij")
+    known = mask & (truth != UNKNOWN)
+    cells = [
+        ((place[known] + 1) / 2 * side).long().clamp(0, side - 1)
+        for place, side in zip(places, ATLAS, strict=True)
+    ]
+    ones = torch.ones(len(cells[0]), device=counts.device)
+    counts.index_put_((truth[known], *cells), ones, accumulate=True)
 
 
 def fit_anatomy(run: AnatomyRun, cases: Sequence[AnatomyCase]) -> Generator[Progress, None, None]:
@@ -116,8 +169,8 @@ def _step(run: AnatomyRun, example: Example) -> float:
         group["lr"] = run.settings.learning_rate * _schedule(run.progress)
     if run.rng.random() < 0.5:
         example = mirrored(example)
-    inputs, truth = _around_brain(seen_by(run.arm, example.inputs), example)
-    loss = anatomy_loss(run.network.train()(inputs).logit, truth, example.partition)
+    inputs, truth = around_brain(seen_by(run.arm, example.inputs), example)
+    loss = anatomy_loss(run.network.train()(inputs), truth, example.partition)
     run.optimiser.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)
     nn.utils.clip_grad_norm_(run.network.parameters(), 5.0)
@@ -134,7 +187,7 @@ def seen_by(arm: Arm, inputs: Tensor) -> Tensor:
     return seen
 
 
-def _around_brain(inputs: Tensor, example: Example) -> tuple[Tensor, Tensor]:
+def around_brain(inputs: Tensor, example: Example) -> tuple[Tensor, Tensor]:
     """Cut the air away; voxels outside of the mask have the truth `UNKNOWN`, since the mask says what they are."""
     inside = example.inputs[0, 1] >= 0.5
     truth = torch.where(inside, example.truth, UNKNOWN)
