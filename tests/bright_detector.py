@@ -45,7 +45,7 @@ class BrightNetwork(JointNetwork):
         self.volume = BrightVolume()
         self.failures = [None] * failures
 
-    def overall(self, seen: VolumeFeatures) -> Tensor:
+    def overall(self, volume: Tensor, seen: VolumeFeatures) -> Tensor:
         brightest = seen.levels[0][:, 0].amax((1, 2, 3))
         others = brightest.new_tensor([0.0, 0.0, 1.0, 0.0]).expand(brightest.shape[0], -1)
         return torch.cat((brightest[:, None], others), dim=1)

@@ -217,6 +217,8 @@ def silhouette(image: Tensor) -> Tensor:
 def normalise(image: Tensor, mask: Tensor) -> Tensor:
     """Bring the 5th and 95th percentile of the masked voxels to 0 and 1; voxels outside become 0.
 
+    Where brain extraction left exact zeros within the mask, they are background: not counted, and 0 in the result.
+
     Parameters
     ----------
     image : Tensor
@@ -224,6 +226,7 @@ def normalise(image: Tensor, mask: Tensor) -> Tensor:
     mask : Tensor
         bool, same shape.
     """
+    mask = mask & ~_background(image, mask)
     # every second voxel along each axis says as much of the percentiles, eight times faster
     thinned = image[::2, ::2, ::2][mask[::2, ::2, ::2]].float()
     if not len(thinned):
@@ -234,6 +237,13 @@ def normalise(image: Tensor, mask: Tensor) -> Tensor:
     low, high = torch.quantile(thinned, torch.tensor([0.05, 0.95], device=image.device))
     scaled = (image.float() - low) / (high - low).clamp(min=1e-6)
     return torch.where(mask, scaled.clamp(*CLIP), torch.zeros((), device=image.device))
+
+
+def _background(image: Tensor, mask: Tensor) -> Tensor:
+    """Exact zeros within the mask, unless they are so many, or so few, that they must be tissue."""
+    zeros = (image == 0) & mask
+    share = float(zeros.sum()) / max(1, int(mask.sum()))
+    return zeros if 1e-3 < share < 0.5 else torch.zeros_like(zeros)
 
 
 def coordinates(mask: Tensor) -> list[Tensor]:

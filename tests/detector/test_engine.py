@@ -41,7 +41,7 @@ def test_pytorch_gives_the_parts_of_the_network(network):
     seen_logit, _, scan, logit, features, joint = answers(engine)
     seen = network.volume(noise(1, 6, 16, 32, 32))
     assert torch.allclose(seen_logit, seen.logit, atol=1e-4)
-    assert torch.allclose(scan, network.overall(seen)[0], atol=1e-4)
+    assert torch.allclose(scan, network.overall(noise(1, 6, 16, 32, 32), seen)[0], atol=1e-4)
     assert torch.allclose(logit, network.plane(noise(3, 10, 96, 64))[0], atol=1e-4)
     assert joint.shape == (3, 1, 96, 64)
     assert features.shape == (3, 4, 48, 32)

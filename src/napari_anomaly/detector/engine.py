@@ -52,7 +52,7 @@ class TorchEngine:
     def volume(self, volume: Tensor) -> tuple[VolumeFeatures, Tensor]:
         """3D features of one scan and its overall logits."""
         seen = self._network.volume(volume.to(self._kind))
-        return seen, self._network.overall(seen)[0]
+        return seen, self._network.overall(volume.to(self._kind), seen)[0]
 
     def plane(self, slices: Tensor) -> tuple[Tensor, Tensor]:
         """Logit and features of slices."""
@@ -141,7 +141,7 @@ class _Volume(nn.Module):
 
     def forward(self, volume: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         seen = self.network.volume(volume)
-        return seen.logit, seen.features, self.network.overall(seen)
+        return seen.logit, seen.features, self.network.overall(volume, seen)
 
 
 class _Plane(nn.Module):

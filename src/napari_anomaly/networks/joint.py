@@ -18,6 +18,8 @@ EMBEDDING = 64
 CONTRASTS = ("t1", "t2", "flair", "free")
 """Kinds of contrast that the scan head tells apart; "free" is any other."""
 
+_INTENSITIES = tuple(-0.6 + 0.15 * step for step in range(17))
+
 _PLANE_LEVEL, _VOLUME_LEVEL = 3, 2  # cells of 16 mm in the plane, of 24 mm in the volume
 
 
@@ -64,11 +66,14 @@ class JointNetwork(nn.Module):
         self.plane_projection = _projection(plane_widths[_PLANE_LEVEL])
         self.volume_projection = _projection(volume_widths[_VOLUME_LEVEL])
         self.scan_head = nn.Sequential(
-            nn.Linear(volume_widths[-1] * 2, 64), nn.ReLU(inplace=True), nn.Linear(64, 1 + len(CONTRASTS))
+            nn.Linear(volume_widths[-1] * 2, 64), nn.ReLU(inplace=True), nn.Linear(64, 1)
         )
         fused = plane_widths[0] + volume_widths[0] + 2
         self.fusion = nn.Sequential(ConvBlock(2, fused, plane_widths[0]), ConvBlock(2, plane_widths[0], 24))
         self.head = nn.Conv2d(24, 4, 1)
+        self.contrast_head = nn.Sequential(
+            nn.Linear(3 * len(_INTENSITIES), 48), nn.ReLU(inplace=True), nn.Linear(48, len(CONTRASTS))
+        )
 
     def use_channels_last(self) -> None:
         """Lay the weights out so that both networks run fastest."""
@@ -93,7 +98,7 @@ class JointNetwork(nn.Module):
         seen = self.volume(volume)
         plane_logit, plane_features, plane_levels = self.plane(slices)
         context = context_at(seen, where, scan_of, plane_features.shape[2:])
-        overall = self.overall(seen)
+        overall = self.overall(volume, seen)
         return JointOutput(
             joint=self.fuse(plane_logit, plane_features, context),
             plane=plane_logit,
@@ -108,14 +113,22 @@ class JointNetwork(nn.Module):
         own = functional.avg_pool2d(plane_logit, 2)
         return unfold(self.head(self.fusion(torch.cat((plane_features, own, context), dim=1))))
 
-    def overall(self, seen: VolumeFeatures) -> Tensor:
+    def overall(self, volume: Tensor, seen: VolumeFeatures) -> Tensor:
         """Logits of the scan: unusual or not, then the kinds of contrast; shape (scan, 1 + contrasts).
 
-        They come from the coarsest 3D features, mean and maximum over the volume.
+        The first comes from the coarsest 3D features, mean and maximum over the volume; the others from how
+        intensities are spread near the surface and in the depth, which instance normalisation hides from the features.
+
+        Parameters
+        ----------
+        volume : Tensor
+            Input of the 3D network.
+        seen : VolumeFeatures
+            What it made of it.
         """
         coarse = seen.levels[-1].flatten(2)
-        logits: Tensor = self.scan_head(torch.cat((coarse.mean(2), coarse.amax(2)), dim=1))
-        return logits
+        unusual = self.scan_head(torch.cat((coarse.mean(2), coarse.amax(2)), dim=1))
+        return torch.cat((unusual, self.contrast_head(intensity_profile(volume))), dim=1)
 
     def _embed(self, flat: Tensor, deep: Tensor, where: Tensor, scan_of: Tensor) -> tuple[Tensor, Tensor]:
         placed = planes_of(deep, where, scan_of, flat.shape[2:])
@@ -123,6 +136,29 @@ class JointNetwork(nn.Module):
             functional.normalize(self.plane_projection(flat.flatten(2).mT), dim=2),
             functional.normalize(self.volume_projection(placed.flatten(2).mT), dim=2),
         )
+
+
+def intensity_profile(volume: Tensor) -> Tensor:
+    """Share of the voxels at each of a row of intensities: at the surface of the brain, below it, in its depth.
+
+    Parameters
+    ----------
+    volume : Tensor
+        Input of the 3D network, shape (scan, `VOLUME_CHANNELS`, z, y, x).
+
+    Returns
+    -------
+    Tensor
+        Shape (scan, 3 * intensities), about 0 to 1.
+    """
+    image, mask = volume[:, 0:1], volume[:, 2:3]
+    depth = functional.avg_pool3d(mask, 9, stride=1, padding=4)
+    shells = [mask * (depth < 0.55), mask * (depth >= 0.55) * (depth < 0.95), mask * (depth >= 0.95)]
+    parts = []
+    for level in _INTENSITIES:
+        near = torch.exp(-(((image - level) / 0.15) ** 2))
+        parts += [(near * shell).sum((1, 2, 3, 4)) / (shell.sum((1, 2, 3, 4)) + 1) for shell in shells]
+    return torch.stack(parts, dim=1) * 4
 
 
 def context_at(seen: VolumeFeatures, where: Tensor, scan_of: Tensor, size: torch.Size) -> Tensor:

@@ -71,7 +71,7 @@ class Difficulty:
         Share of scans with plain anomalies only: large, and far brighter or darker than any tissue.
     """
 
-    faintest: float = 0.1
+    faintest: float = 0.15
     strongest: float = 0.9
     plain: float = 0.0
 
@@ -79,7 +79,7 @@ class Difficulty:
     def at(cls, progress: float) -> Difficulty:
         """Difficulty at a share of the training done: plain first, since faint ones stall the learning."""
         eased = min(1.0, max(0.0, progress - 0.15) / 0.4)
-        return cls(faintest=0.45 - 0.35 * eased, strongest=0.9, plain=max(0.0, 0.75 - 2.5 * progress))
+        return cls(faintest=0.45 - 0.3 * eased, strongest=0.9, plain=max(0.0, 0.75 - 2.5 * progress))
 
 
 def sample(
@@ -112,7 +112,7 @@ def sample(
         return tuple(_plain(rng, centres, bright) for _ in range(rng.integers(1, 6)))
     white = centres if white is None else white
     scenario: Scenario = rng.choice(
-        ["white", "scatter", "mass", "infarct", "mixed"], p=[0.32, 0.13, 0.25, 0.13, 0.17]
+        ["white", "scatter", "mass", "infarct", "mixed"], p=[0.3, 0.1, 0.3, 0.15, 0.15]
     )
     sign = 1.0 if rng.random() < bright else -1.0
     if scenario == "white":

@@ -93,8 +93,9 @@ def paint_normal(
     normal: Normal, rng: np.random.Generator, *, difficulty: Difficulty, library: Tensor | None
 ) -> Painted:
     """Paint a normal with random anomalies; it always carries a visible one."""
-    centres, white = (_some(region) for region in (normal.mask, normal.white))
     image = normal.image.float()
+    tissue = normal.mask & (image != 0)
+    centres, white = (_some(region) for region in (tissue, normal.white & tissue))
     for _ in range(6):
         anomalies = sample(
             rng,
@@ -104,7 +105,7 @@ def paint_normal(
             difficulty=difficulty,
             templates=0 if library is None else len(library),
         )
-        painted = paint(image, normal.mask, anomalies, library=library)
+        painted = paint(image, tissue, anomalies, library=library)
         if painted.truth.any():
             break
     return painted

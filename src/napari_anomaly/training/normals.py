@@ -28,6 +28,10 @@ from napari_anomaly.training.contrast import (
 )
 
 
+STRIPPED = 0.5
+"""Share of the scans from whole-head label maps that are skull-stripped; real scans always are, within `FIELD`."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Normal:
     """A normal scan, ready to be painted on."""
@@ -186,20 +190,23 @@ def make_normal(
     """
     grid = deformation(subject.voxels.shape, rng, device)
     voxels = subject.voxels.to(device)
-    mask = _warp(subject.mask.to(device).float(), grid, "nearest") > 0.5
-    mask = jitter_mask(mask, rng)
+    brain = _warp(subject.mask.to(device).float(), grid, "nearest") > 0.5
     if subject.kind == "labels":
         family = family or draw_family(rng)
         classes = _warp(voxels.float(), grid, "nearest").long()
         image = synthesise(classes, family, rng, device)
-        white = sum((classes == number for number in WHITE), torch.zeros_like(mask))
+        white = sum((classes == number for number in WHITE), torch.zeros_like(brain))
     else:
         original = _warp(voxels.float(), grid, "bilinear")
-        white = deep_white(original, mask, subject.kind)
-        image, family = recolour(original, mask, subject.kind, rng, family=family)
+        white = deep_white(original, brain, subject.kind)
+        image, family = recolour(original, brain, subject.kind, rng, family=family)
     if family == "t1" and rng.random() < ENHANCED:
-        image = enhance_vessels(image, mask, rng)
+        image = enhance_vessels(image, brain, rng)
     image = acquire(image, rng, device)
+    if subject.kind in ("t1", "flair") or (subject.kind == "labels" and rng.random() < STRIPPED):
+        # brain extraction leaves zeros, and a mask that is never exact covers some of them
+        image = torch.where(brain, image, torch.zeros((), device=device))
+    mask = jitter_mask(brain, rng)
     return Normal(normalise(image, mask).half(), mask, (_mean(white, 3) > 0.6) & mask, family)
 
 
