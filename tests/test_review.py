@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_anomaly.errors import ReviewError, StaleReview
-from napari_anomaly.review import Review, Verdict
+from napari_anomaly.review import Change, Review, Verdict, judged, paint_of
 from napari_anomaly.scan import Scan
 from phantoms import SHA, a_map
 
@@ -80,7 +80,15 @@ def test_json_keeps_all_but_the_steps() -> None:
     written = json.loads(review.to_json())
     assert written["schema_version"] == 1
     assert written["verdicts"]["7"]["verdict"] == "false_positive"
-    assert set(written) == {"schema_version", "scan_sha256", "map_sha256", "verdicts", "strokes"}
+    assert set(written) == {
+        "schema_version",
+        "scan_sha256",
+        "map_sha256",
+        "detector_sha256",
+        "reader",
+        "verdicts",
+        "strokes",
+    }
 
 
 @pytest.mark.parametrize(
@@ -114,3 +122,30 @@ def test_a_review_belongs_to_its_scan_and_its_map() -> None:
         review.check(scan, a_map(score))
     with pytest.raises(StaleReview, match="made on another scan"):
         review.check(Scan.from_array(score), anomaly_map)
+    with pytest.raises(StaleReview, match="made on another detector"):
+        review.model_copy(update={"detector_sha256": "1" * 64}).check(scan, anomaly_map)
+
+
+def test_painting_can_be_left_to_the_threshold_again() -> None:
+    review = EMPTY.paint(PAINTED, add=True)
+    again = review.apply(Change(paint=paint_of(np.array([0, 1, 7]), np.array([0, -1, 1], dtype=np.int8))))
+    strokes = again.edits(PAINTED.shape).strokes.reshape(-1)
+    assert strokes[[0, 1, 7]].tolist() == [0, -1, 1]
+    assert all(stroke.value != 0 for stroke in again.strokes)
+    np.testing.assert_array_equal(again.undo().edits(PAINTED.shape).strokes, PAINTED)
+
+
+def test_hundreds_of_steps_can_be_undone() -> None:
+    review = EMPTY
+    for key in range(400):
+        review = review.mark([key], Verdict.REAL)
+    for _ in range(400):
+        review = review.undo()
+    assert review.verdicts == {}
+    assert len(review.future) == 400
+
+
+def test_only_verdicts_count_as_judged() -> None:
+    review = EMPTY.mark([7], Verdict.REAL).write(8, "note only")
+    assert judged(review, [7, 8, 9]) == {7: Verdict.REAL}
+    assert judged(None, [7]) == {}

@@ -1,7 +1,9 @@
 """What leaves the building: the mask, and the table of findings."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import UInt8
@@ -11,7 +13,15 @@ from napari_anomaly.geometry import Geometry
 from napari_anomaly.review import Review, Verdict
 from napari_anomaly.scan import Source
 
-__all__ = ["COLUMNS", "Mask", "findings_rows", "to_mask"]
+__all__ = ["COLUMNS", "LABELS", "REVIEW_COLUMNS", "Mask", "MaskChoice", "findings_rows", "to_mask"]
+
+MaskChoice: TypeAlias = Literal["all", "confirmed", "verdicts"]
+"""Which findings a mask holds: see `to_mask`."""
+
+LABELS: Mapping[Verdict | None, int] = MappingProxyType(
+    {Verdict.REAL: 1, Verdict.UNSURE: 2, Verdict.FALSE_POSITIVE: 3, None: 4}
+)
+"""Values of a mask by verdict; 4 stands for what nobody has judged."""
 
 COLUMNS = (
     "rank",
@@ -37,6 +47,9 @@ COLUMNS = (
 )
 """Columns of the table of findings, in their order."""
 
+REVIEW_COLUMNS = ("verdict", "reason", "note", "judged")
+"""Columns that a review adds: verdict, reason, note, and the time of the verdict in UTC."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mask:
@@ -54,7 +67,7 @@ class Mask:
     geometry: Geometry
 
 
-def to_mask(findings: Findings, review: Review | None = None) -> Mask:
+def to_mask(findings: Findings, review: Review | None = None, *, choice: MaskChoice = "all") -> Mask:
     """Turn findings, and what the reader said of them, into a mask.
 
     Parameters
@@ -63,28 +76,35 @@ def to_mask(findings: Findings, review: Review | None = None) -> Mask:
         What was found.
     review
         Where given, findings that are judged false positive leave the mask, and painted corrections enter it.
+    choice
+        ``"all"``: 1 for everything but false positives. ``"confirmed"``: 1 for what was judged real, and
+        nothing else; corrections of other findings stay behind. ``"verdicts"``: everything, with the values
+        `LABELS`.
 
     Returns
     -------
     Mask
         All findings without a review.
     """
-    if review is None:
-        return Mask(findings.mask, findings.geometry)
-    keep = np.ones(len(findings) + 1, dtype=np.uint8)
-    keep[0] = 0
+    values = np.zeros(len(findings) + 1, dtype=np.uint8)
     for finding in findings:
-        if review.verdict(finding.id) is Verdict.FALSE_POSITIVE:
-            keep[finding.rank] = 0
-    voxels = keep[findings.labels]
-    edits = review.edits(findings.geometry.shape)
+        values[finding.rank] = _value(review.verdict(finding.id) if review is not None else None, choice)
+    voxels = values[findings.labels]
+    edits = review.edits(findings.geometry.shape) if review is not None else None
     if edits is not None:
-        voxels[(edits.strokes > 0) & (findings.labels == 0)] = 1
+        if choice != "confirmed":
+            voxels[(edits.strokes > 0) & (findings.labels == 0)] = _value(None, choice)
         voxels[edits.strokes < 0] = 0
     return Mask(voxels, findings.geometry)
 
 
-def findings_rows(findings: Findings, source: Source) -> list[dict[str, Any]]:
+def _value(verdict: Verdict | None, choice: MaskChoice) -> int:
+    if choice == "verdicts":
+        return LABELS[verdict]
+    return int(verdict is Verdict.REAL if choice == "confirmed" else verdict is not Verdict.FALSE_POSITIVE)
+
+
+def findings_rows(findings: Findings, source: Source, review: Review | None = None) -> list[dict[str, Any]]:
     """Make the table of findings: one dictionary per finding, worst first, with the keys `COLUMNS`.
 
     Parameters
@@ -94,13 +114,29 @@ def findings_rows(findings: Findings, source: Source) -> list[dict[str, Any]]:
     source
         Where the scan came from: ``_i``, ``_j``, ``_k`` are voxels of that file, counted from 0 along its own
         axes (NIfTI: as nibabel indexes; TIFF: plane, row, column).
+    review
+        Where given, the keys `REVIEW_COLUMNS` follow.
 
     Returns
     -------
     list of dict
         Millimetres are RAS+. Where the size of a voxel is not known, everything in mm is None.
     """
-    return [_row(finding, source, known=findings.geometry.unit == "mm") for finding in findings]
+    known = findings.geometry.unit == "mm"
+    rows = [_row(finding, source, known=known) for finding in findings]
+    if review is not None:
+        rows = [row | _said(review, finding.id) for row, finding in zip(rows, findings, strict=True)]
+    return rows
+
+
+def _said(review: Review, finding_id: int) -> dict[str, Any]:
+    judgement = review.verdicts.get(finding_id)
+    if judgement is None:
+        return dict.fromkeys(REVIEW_COLUMNS, "")
+    verdict = judgement.verdict.value if judgement.verdict is not None else ""
+    when = judgement.when.isoformat(timespec="seconds") if verdict else ""
+    said = (verdict, judgement.reason, judgement.note, when)
+    return dict(zip(REVIEW_COLUMNS, said, strict=True))
 
 
 def _row(finding: Finding, source: Source, *, known: bool) -> dict[str, Any]:

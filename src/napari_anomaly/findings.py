@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import cc3d
 import numpy as np
@@ -14,7 +15,9 @@ from napari_anomaly.anomaly import AnomalyMap, Supervoxels, to_decades
 from napari_anomaly.errors import GridMismatch
 from napari_anomaly.geometry import Geometry
 
-__all__ = ["Edits", "Finding", "Findings", "find"]
+__all__ = ["Box", "Edits", "Finding", "Findings", "find"]
+
+Box: TypeAlias = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 # Up to here all pairs of possible ends are compared, many regions at once; above, one region at a time.
 _SMALL = 32
@@ -50,6 +53,8 @@ class Finding:
         along that line, so that a row of five 1 mm voxels is 5 mm long.
     where
         Anatomy in words; empty where it is not known.
+    box
+        First index and the one after the last, along z, y and x.
     """
 
     id: int
@@ -64,6 +69,13 @@ class Finding:
     centroid_mm: tuple[float, float, float]
     diameter_mm: float
     where: str = ""
+    box: Box = ((0, 0), (0, 0), (0, 0))
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        """The box as an index into an array (z, y, x)."""
+        (z0, z1), (y0, y1), (x0, x1) = self.box
+        return slice(z0, z1), slice(y0, y1), slice(x0, x1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,12 +156,13 @@ def find(
     threshold
         Calibrated score, 0 to 1, from which a voxel belongs to a finding. A score of 0 never does.
     min_volume_mm3
-        Smallest finding, in mm3.
+        Smallest finding, in mm3, before the reader added or erased anything.
     supervoxels
         Where given, findings snap to them: a supervoxel is in or out as a whole, by its mean score in
         decades. A voxel of no supervoxel goes by its own score.
     edits
-        What the reader added and erased; applied after the threshold.
+        What the reader added and erased; applied after threshold and smallest finding, so that nothing
+        painted is too small, and nothing that was left of an erased finding goes by itself.
 
     Returns
     -------
@@ -166,9 +179,13 @@ def find(
     if not 0.0 <= threshold <= 1.0:
         raise ValueError(f"threshold must be a calibrated score within 0..1, got {threshold}")
     chosen = _above(anomaly_map, threshold, supervoxels)
-    if edits is not None:
-        _apply(edits, chosen)
     regions = _components(chosen, min_volume_mm3 / anomaly_map.geometry.voxel_volume)
+    if edits is not None:
+        kept = np.zeros(chosen.size, dtype=np.bool_)
+        kept[regions.flat] = True
+        chosen = kept.reshape(chosen.shape)
+        _apply(edits, chosen)
+        regions = _components(chosen, 1)
     items, ranks = _describe(regions, anomaly_map)
     labels = np.zeros(chosen.size, dtype=np.uint16 if len(items) < 1 << 16 else np.uint32)
     labels[regions.flat] = ranks[regions.owner]
@@ -251,9 +268,34 @@ def _describe(
         map(tuple, geometry.index_to_mm(index[peak_at][order]).tolist()),
         map(tuple, geometry.index_to_mm(centroids[order]).tolist()),
         _diameters(regions, index, geometry.affine[:3, :3])[order].tolist(),
+        _where(regions, anomaly_map, order),
+        map(_box, _boxes(regions, index)[order].tolist()),
         strict=True,
     )
     return tuple(Finding(*row) for row in columns), ranks
+
+
+def _where(
+    regions: _Regions, anomaly_map: AnomalyMap, order: Integer[np.ndarray, " regions"]
+) -> Iterator[str]:
+    if anomaly_map.anatomy is None:
+        return ("" for _ in order)
+    words = anomaly_map.anatomy.where(regions.flat, regions.owner, regions.counts.size)
+    return (words[region] for region in order)
+
+
+def _boxes(regions: _Regions, index: Integer[np.ndarray, "voxels 3"]) -> Integer[np.ndarray, "regions 3 2"]:
+    if not regions.counts.size:
+        return np.empty((0, 3, 2), dtype=np.intp)
+    sorted_index = index[np.argsort(regions.owner, kind="stable")]
+    starts = np.cumsum(regions.counts) - regions.counts
+    low, high = (reduce.reduceat(sorted_index, starts) for reduce in (np.minimum, np.maximum))
+    return np.stack([low, high + 1], axis=-1)
+
+
+def _box(ends: list[list[int]]) -> Box:
+    (z0, z1), (y0, y1), (x0, x1) = ends
+    return (z0, z1), (y0, y1), (x0, x1)
 
 
 def _means(regions: _Regions, values: np.ndarray) -> Float64[np.ndarray, " regions"]:

@@ -1,13 +1,12 @@
 """What the reader said: verdicts, notes and painted corrections on one scan."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int8, Integer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_anomaly.anomaly import AnomalyMap
@@ -15,7 +14,22 @@ from napari_anomaly.errors import ReviewError, StaleReview
 from napari_anomaly.findings import Edits
 from napari_anomaly.scan import Scan
 
-__all__ = ["Judgement", "Review", "Stroke", "Verdict"]
+__all__ = [
+    "REASONS",
+    "Change",
+    "Entry",
+    "Judgement",
+    "Paint",
+    "Review",
+    "Stroke",
+    "Verdict",
+    "judged",
+    "paint_of",
+    "voxels_of",
+]
+
+REASONS = ("vessel", "artefact", "normal variant", "post-surgical", "motion", "other")
+"""Why a finding is a false positive, in a reader's words; any other word may be given too."""
 
 
 class Verdict(StrEnum):
@@ -38,7 +52,7 @@ class Judgement(_Frozen):
     verdict
         What the reader said; None where there is only a note.
     reason
-        Why, for a false positive: vessel, artefact, ...
+        Why, for a false positive: see `REASONS`.
     note
         Free words.
     when
@@ -51,35 +65,78 @@ class Judgement(_Frozen):
     when: datetime
 
 
-class Stroke(_Frozen):
-    """A run of voxels that was painted or erased.
+class Paint(_Frozen):
+    """A run of voxels, and what becomes of them.
 
     Parameters
     ----------
     start, length
         Flat C-order index (z, y, x) of the first voxel, and number of voxels.
     value
-        1 for added, -1 for erased.
+        1 for added, -1 for erased, 0 for neither: as the threshold has it.
     """
 
     start: int = Field(ge=0)
     length: int = Field(gt=0)
+    value: Literal[1, 0, -1]
+
+
+class Stroke(Paint):
+    """A run of voxels that was painted or erased.
+
+    Parameters
+    ----------
+    start, length
+        See `Paint`.
+    value
+        1 for added, -1 for erased.
+    """
+
     value: Literal[1, -1]
 
 
-class _State(_Frozen):
-    """What undo goes back to."""
+class Change(_Frozen):
+    """One step of a reader, as what it changes.
 
-    verdicts: dict[int, Judgement] = Field(default_factory=dict)
-    strokes: tuple[Stroke, ...] = ()
+    Parameters
+    ----------
+    verdicts
+        New judgements by finding id; None takes one away.
+    paint
+        New corrections.
+    """
+
+    verdicts: dict[int, Judgement | None] = Field(default_factory=dict)
+    paint: tuple[Paint, ...] = ()
+
+
+class Entry(_Frozen):
+    """What a reader did, as one line of a journal.
+
+    Parameters
+    ----------
+    do
+        ``"change"`` with the change; ``"undo"``; ``"redo"``; ``"settings"`` with what findings were made
+        with from here on.
+    change
+        See `Change`.
+    threshold, min_volume_mm3, snap
+        See `napari_anomaly.session.Session`.
+    """
+
+    do: Literal["change", "undo", "redo", "settings"]
+    change: Change | None = None
+    threshold: float | None = None
+    min_volume_mm3: float | None = None
+    snap: bool | None = None
 
 
 class Review(_Frozen):
     """All verdicts, notes and painted corrections of one reader on one scan.
 
-    It never changes: every method that marks gives a new review, which remembers the states before it for
-    `undo`. It crosses files as JSON (`to_json`, `from_json`), tied by fingerprints to its scan and its
-    anomaly map.
+    It never changes: every method that marks gives a new review, which remembers the steps before it for
+    `undo`. It crosses files as JSON (`to_json`, `from_json`), tied by fingerprints to its scan, its detector
+    and its anomaly map.
 
     Parameters
     ----------
@@ -87,6 +144,10 @@ class Review(_Frozen):
         Version of this layout.
     scan_sha256, map_sha256
         Fingerprints of what was read: see `Scan.sha256` and `AnomalyMap.sha256`.
+    detector_sha256
+        Fingerprint of what made the map; empty where it is not known.
+    reader
+        Who read; empty where that is not to be kept.
     verdicts
         By finding id.
     strokes
@@ -96,65 +157,39 @@ class Review(_Frozen):
     schema_version: Literal[1] = 1
     scan_sha256: str = Field(pattern="^[0-9a-f]{64}$")
     map_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    detector_sha256: str = Field(default="", pattern="^([0-9a-f]{64})?$")
+    reader: str = ""
     verdicts: dict[int, Judgement] = Field(default_factory=dict)
     strokes: tuple[Stroke, ...] = ()
-    past: tuple[_State, ...] = Field(default=(), exclude=True, repr=False)
-    future: tuple[_State, ...] = Field(default=(), exclude=True, repr=False)
+    past: tuple[Change, ...] = Field(default=(), exclude=True, repr=False)
+    future: tuple[Change, ...] = Field(default=(), exclude=True, repr=False)
 
     @classmethod
-    def of(cls, scan: Scan, anomaly_map: AnomalyMap) -> "Review":
+    def of(cls, scan: Scan, anomaly_map: AnomalyMap, *, reader: str = "") -> "Review":
         """Begin an empty review of a scan and its map."""
-        return cls(scan_sha256=scan.sha256, map_sha256=anomaly_map.sha256)
+        return cls(
+            scan_sha256=scan.sha256,
+            map_sha256=anomaly_map.sha256,
+            detector_sha256=anomaly_map.detector_sha256,
+            reader=reader,
+        )
+
+    # What was said
 
     def verdict(self, finding_id: int) -> Verdict | None:
         """Give the verdict on a finding; None where there is none."""
         judgement = self.verdicts.get(finding_id)
         return judgement.verdict if judgement else None
 
+    def reason(self, finding_id: int) -> str:
+        """Give the reason of a verdict; empty where there is none."""
+        judgement = self.verdicts.get(finding_id)
+        return judgement.reason if judgement else ""
+
     def note(self, finding_id: int) -> str:
         """Give the note on a finding; empty where there is none."""
         judgement = self.verdicts.get(finding_id)
         return judgement.note if judgement else ""
-
-    def mark(self, finding_ids: Iterable[int], verdict: Verdict | None, *, reason: str = "") -> "Review":
-        """Give one verdict to some findings; None takes theirs back. Notes stay.
-
-        Parameters
-        ----------
-        finding_ids
-            Which findings.
-        verdict
-            What the reader says.
-        reason
-            Why, for a false positive.
-        """
-        now = datetime.now(UTC)
-        given = {
-            key: Judgement(verdict=verdict, reason=reason, note=self.note(key), when=now)
-            for key in finding_ids
-        }
-        return self._next(self.verdicts | given, self.strokes)
-
-    def write(self, finding_id: int, note: str) -> "Review":
-        """Write a note on a finding; its verdict stays."""
-        old = self.verdicts.get(finding_id) or Judgement(when=datetime.now(UTC))
-        new = old.model_copy(update={"note": note, "when": datetime.now(UTC)})
-        return self._next(self.verdicts | {finding_id: new}, self.strokes)
-
-    def paint(self, where: Bool[np.ndarray, "z y x"], *, add: bool) -> "Review":
-        """Add voxels to the mask, or erase them from it, whatever the threshold says.
-
-        Parameters
-        ----------
-        where
-            Which voxels.
-        add
-            True to add, False to erase.
-        """
-        before = self.edits(where.shape)
-        strokes = np.zeros(where.shape, dtype=np.int8) if before is None else before.strokes.copy()
-        strokes[where] = 1 if add else -1
-        return self._next(self.verdicts, _runs(strokes.reshape(-1)))
 
     def edits(self, shape: tuple[int, ...]) -> Edits | None:
         """Give the painted corrections as an array; None where nothing was painted.
@@ -177,20 +212,84 @@ class Review(_Frozen):
             flat[stroke.start : end] = stroke.value
         return Edits(flat.reshape(shape))
 
+    # Steps
+
+    def marking(self, finding_ids: Iterable[int], verdict: Verdict | None, *, reason: str = "") -> Change:
+        """Give the step that `mark` makes."""
+        now = datetime.now(UTC)
+        return Change(
+            verdicts={
+                key: Judgement(verdict=verdict, reason=reason, note=self.note(key), when=now)
+                for key in finding_ids
+            }
+        )
+
+    def noting(self, finding_id: int, note: str) -> Change:
+        """Give the step that `write` makes."""
+        old = self.verdicts.get(finding_id) or Judgement(when=datetime.now(UTC))
+        return Change(verdicts={finding_id: old.model_copy(update={"note": note, "when": datetime.now(UTC)})})
+
+    def mark(self, finding_ids: Iterable[int], verdict: Verdict | None, *, reason: str = "") -> "Review":
+        """Give one verdict to some findings; None takes theirs back. Notes stay.
+
+        Parameters
+        ----------
+        finding_ids
+            Which findings.
+        verdict
+            What the reader says.
+        reason
+            Why, for a false positive.
+        """
+        return self.apply(self.marking(finding_ids, verdict, reason=reason))
+
+    def write(self, finding_id: int, note: str) -> "Review":
+        """Write a note on a finding; its verdict stays."""
+        return self.apply(self.noting(finding_id, note))
+
+    def paint(self, where: Bool[np.ndarray, "z y x"], *, add: bool) -> "Review":
+        """Add voxels to the mask, or erase them from it, whatever the threshold says.
+
+        Parameters
+        ----------
+        where
+            Which voxels.
+        add
+            True to add, False to erase.
+        """
+        flat = np.flatnonzero(where)
+        return self.apply(Change(paint=paint_of(flat, np.full(flat.size, 1 if add else -1, dtype=np.int8))))
+
+    def apply(self, change: Change) -> "Review":
+        """Make a step: one that `undo` takes back as a whole."""
+        return self._at(change, past=(*self.past, self._inverse(change)), future=())
+
     def undo(self) -> "Review":
         """Take the last step back; the same review where there is none."""
         if not self.past:
             return self
-        return self._at(self.past[-1], past=self.past[:-1], future=(*self.future, self._state()))
+        back = self.past[-1]
+        return self._at(back, past=self.past[:-1], future=(*self.future, self._inverse(back)))
 
     def redo(self) -> "Review":
         """Take the last `undo` back; the same review where there is none."""
         if not self.future:
             return self
-        return self._at(self.future[-1], past=(*self.past, self._state()), future=self.future[:-1])
+        again = self.future[-1]
+        return self._at(again, past=(*self.past, self._inverse(again)), future=self.future[:-1])
+
+    def follow(self, entry: Entry) -> "Review":
+        """Do what a line of a journal says."""
+        if entry.do == "change" and entry.change is not None:
+            return self.apply(entry.change)
+        if entry.do == "undo":
+            return self.undo()
+        return self.redo() if entry.do == "redo" else self
+
+    # Files
 
     def check(self, scan: Scan, anomaly_map: AnomalyMap) -> None:
-        """Make sure that the review belongs to this scan and this map.
+        """Make sure that the review belongs to this scan, this detector and this map.
 
         Raises
         ------
@@ -199,6 +298,7 @@ class Review(_Frozen):
         """
         pairs = (
             ("scan", self.scan_sha256, scan.sha256),
+            ("detector", self.detector_sha256 or anomaly_map.detector_sha256, anomaly_map.detector_sha256),
             ("anomaly map", self.map_sha256, anomaly_map.sha256),
         )
         for what, mine, found in pairs:
@@ -231,25 +331,81 @@ class Review(_Frozen):
                 "Choose a review file, or update napari-anomaly."
             ) from error
 
-    def _state(self) -> _State:
-        return _State(verdicts=self.verdicts, strokes=self.strokes)
+    def _inverse(self, change: Change) -> Change:
+        """Give what takes a change back."""
+        flat, _ = voxels_of(change.paint)
+        mine, values = voxels_of(self.strokes)
+        before = _looked_up(mine, values, flat)
+        verdicts = {key: self.verdicts.get(key) for key in change.verdicts}
+        return Change.model_construct(verdicts=verdicts, paint=paint_of(flat, before))
 
-    def _next(self, verdicts: dict[int, Judgement], strokes: tuple[Stroke, ...]) -> "Review":
-        state = _State(verdicts=verdicts, strokes=strokes)
-        return self._at(state, past=(*self.past, self._state()), future=())
-
-    def _at(self, state: _State, *, past: tuple[_State, ...], future: tuple[_State, ...]) -> "Review":
+    def _at(self, change: Change, *, past: tuple[Change, ...], future: tuple[Change, ...]) -> "Review":
+        verdicts = dict(self.verdicts)
+        for key, judgement in change.verdicts.items():
+            if judgement is None:
+                verdicts.pop(key, None)
+            else:
+                verdicts[key] = judgement
+        strokes = _painted_over(self.strokes, change.paint) if change.paint else self.strokes
         return self.model_copy(
-            update={"verdicts": state.verdicts, "strokes": state.strokes, "past": past, "future": future}
+            update={"verdicts": verdicts, "strokes": strokes, "past": past, "future": future}
         )
 
 
-def _runs(flat: np.ndarray) -> tuple[Stroke, ...]:
-    """Write an array of -1, 0 and 1 as runs of equal values, without those of 0."""
-    edges = np.flatnonzero(np.diff(flat)) + 1
-    bounds = [0, *edges.tolist(), flat.size]
+def voxels_of(runs: Iterable[Paint]) -> tuple[Integer[np.ndarray, " voxels"], Int8[np.ndarray, " voxels"]]:
+    """Give flat indices and values of the voxels of some runs, in their order."""
+    table = np.array([(run.start, run.length, run.value) for run in runs], dtype=np.int64).reshape(-1, 3)
+    starts, lengths, values = table.T
+    first = np.cumsum(lengths) - lengths
+    flat = np.repeat(starts - first, lengths) + np.arange(lengths.sum())
+    return flat, np.repeat(values, lengths).astype(np.int8)
+
+
+def paint_of(flat: Integer[np.ndarray, " voxels"], values: Int8[np.ndarray, " voxels"]) -> tuple[Paint, ...]:
+    """Write voxels as runs of equal values.
+
+    Parameters
+    ----------
+    flat
+        Flat C-order indices, rising.
+    values
+        1, 0 or -1 for each.
+    """
+    if not flat.size:
+        return ()
+    breaks = np.flatnonzero((np.diff(flat) != 1) | (np.diff(values) != 0)) + 1
+    begins = np.concatenate(([0], breaks))
+    lengths = np.diff(np.append(begins, flat.size))
+    rows = zip(flat[begins].tolist(), lengths.tolist(), values[begins].tolist(), strict=True)
+    return tuple(Paint.model_construct(start=s, length=n, value=v) for s, n, v in rows)
+
+
+def _painted_over(strokes: tuple[Stroke, ...], paint: tuple[Paint, ...]) -> tuple[Stroke, ...]:
+    before, old = voxels_of(strokes)
+    flat, values = voxels_of(paint)
+    kept = ~np.isin(before, flat)
+    both, all_values = np.concatenate([before[kept], flat]), np.concatenate([old[kept], values])
+    order = np.argsort(both, kind="stable")
+    order = order[all_values[order] != 0]
+    runs = paint_of(both[order], all_values[order])
     return tuple(
-        Stroke(start=start, length=end - start, value=1 if flat[start] > 0 else -1)
-        for start, end in pairwise(bounds)
-        if flat[start] != 0
+        Stroke.model_construct(start=r.start, length=r.length, value=1 if r.value > 0 else -1) for r in runs
     )
+
+
+def _looked_up(
+    known: Integer[np.ndarray, " known"], values: Int8[np.ndarray, " known"], wanted: np.ndarray
+) -> Int8[np.ndarray, " wanted"]:
+    """Give the values of some voxels; 0 for those that are not known."""
+    if not known.size:
+        return np.zeros(wanted.size, dtype=np.int8)
+    place = np.minimum(np.searchsorted(known, wanted), known.size - 1)
+    return np.where(known[place] == wanted, values[place], 0).astype(np.int8)
+
+
+def judged(review: Review | None, finding_ids: Iterable[int]) -> Mapping[int, Verdict]:
+    """Give the verdicts on some findings, without those that have none."""
+    if review is None:
+        return {}
+    found = ((key, review.verdict(key)) for key in finding_ids)
+    return {key: verdict for key, verdict in found if verdict is not None}

@@ -6,23 +6,29 @@ edited. Verdicts are keyed by the id of a finding, which survives every move of 
 or another scan ends a review.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
+import numpy as np
+from jaxtyping import Int8, Integer
 from psygnal import Signal
 
 from napari_anomaly.anomaly import AnomalyMap, Supervoxels
+from napari_anomaly.corrections import painting
 from napari_anomaly.errors import GridMismatch, ReviewError
 from napari_anomaly.export import Mask, to_mask
 from napari_anomaly.findings import Findings, find
-from napari_anomaly.review import Review
+from napari_anomaly.review import Change, Entry, Review, Verdict
 from napari_anomaly.scan import Scan
 
-__all__ = ["KeepReview", "Question", "Result", "Session"]
+__all__ = ["KeepReview", "Question", "Record", "Result", "Session"]
 
 KeepReview = Callable[[Scan, Review], object]
 """Writes a review somewhere safe, or raises."""
+
+Record = Callable[[Entry], object]
+"""Writes one step of the reader somewhere safe, or raises."""
 
 
 @runtime_checkable
@@ -52,12 +58,15 @@ class Question:
         Smallest finding, in mm3.
     supervoxels
         What findings snap to; None where they do not.
+    review
+        Whose painted corrections count; None where there are none.
     """
 
     anomaly_map: AnomalyMap
     threshold: float
     min_volume_mm3: float
     supervoxels: Supervoxels | None
+    review: Review | None = None
 
     def answer(self) -> Findings:
         """Find what the question asks for; see `napari_anomaly.findings.find`."""
@@ -66,6 +75,7 @@ class Question:
             self.threshold,
             min_volume_mm3=self.min_volume_mm3,
             supervoxels=self.supervoxels,
+            edits=self.review.edits(self.anomaly_map.geometry.shape) if self.review is not None else None,
         )
 
 
@@ -96,9 +106,11 @@ class Session:
         self._scan: Scan | None = None
         self._result: Result | None = None
         self._findings: Findings | None = None
+        self._last: Findings | None = None
         self._question: Question | None = None
         self._review: Review | None = None
         self._unsaved = False
+        self._record: Record | None = None
         self._threshold = 1.0
         self._min_volume_mm3 = 0.0
         self._snap = False
@@ -133,7 +145,7 @@ class Session:
             return
         self._leave_review()
         self._scan = scan
-        self._result = None
+        self._result = self._last = None
         self._detector = ""
         self._forget_findings()
         self.scan_changed.emit()
@@ -161,6 +173,7 @@ class Session:
             )
         self._leave_review()
         self._result = result
+        self._last = None
         self._forget_findings()
         if self._detector != result.map.detector_sha256:
             self._detector = result.map.detector_sha256
@@ -210,6 +223,16 @@ class Session:
             self._settings_moved()
 
     @property
+    def settings(self) -> Entry:
+        """Threshold, smallest volume and snap, as a line of a journal."""
+        return Entry(
+            do="settings",
+            threshold=self._threshold,
+            min_volume_mm3=self._min_volume_mm3,
+            snap=self._snap,
+        )
+
+    @property
     def false_findings(self) -> float | None:
         """Expected findings per normal scan at these settings; None where nobody measured it."""
         table = self.map.false_findings if self.map else None
@@ -226,6 +249,7 @@ class Session:
                 self._threshold,
                 self._min_volume_mm3,
                 self._result.supervoxels if self._snap else None,
+                self._review,
             )
         return self._question
 
@@ -239,7 +263,7 @@ class Session:
         """
         if question is not self._question:
             return False
-        self._findings = findings
+        self._findings = self._last = findings
         self.findings_changed.emit()
         return True
 
@@ -294,9 +318,96 @@ class Session:
         if self._scan is None or self._result is None:
             raise ReviewError("There is no anomaly map to review. Detect first, or open a reviewed case.")
         review.check(self._scan, self._result.map)
+        before = self._review.strokes if self._review is not None else ()
+        painted = review.strokes is not before and review.strokes != before
         self._review = review
         self._unsaved = not saved
+        if painted:
+            self._forget_findings()
+            self.findings_changed.emit()
         self.review_changed.emit()
+
+    def record_with(self, record: Record | None) -> None:
+        """Have every step of the reader written down before it counts; None for nowhere.
+
+        Parameters
+        ----------
+        record
+            Called with each step. If it raises, the step is not made.
+        """
+        self._record = record
+
+    def judge(self, finding_ids: Iterable[int], verdict: Verdict | None, *, reason: str = "") -> None:
+        """Give one verdict to some findings; None takes theirs back.
+
+        Raises
+        ------
+        ReviewError
+            If no map is open, or the step cannot be written down; nothing has changed then.
+        """
+        self._step(self._begun().marking(finding_ids, verdict, reason=reason))
+
+    def annotate(self, finding_id: int, note: str) -> None:
+        """Write a note on a finding; raises as `judge`."""
+        if self._begun().note(finding_id) != note:
+            self._step(self._begun().noting(finding_id, note))
+
+    def paint(self, flat: Integer[np.ndarray, " voxels"], value: int | Int8[np.ndarray, " voxels"]) -> None:
+        """Paint or erase voxels; raises as `judge`.
+
+        Parameters
+        ----------
+        flat, value
+            See `napari_anomaly.corrections.painting`.
+        """
+        review = self._begun()
+        if flat.size and self._result is not None:
+            self._step(painting(review, self._last, self._result.map, flat, value))
+
+    def change(self, change: Change) -> None:
+        """Make any other step; raises as `judge`."""
+        self._begun()
+        self._step(change)
+
+    def undo(self) -> Change | None:
+        """Take the last step back; raises as `judge`.
+
+        Returns
+        -------
+        Change
+            What became of it; None where there was nothing to take back.
+        """
+        review = self._review
+        if review is None or not review.past:
+            return None
+        self._write(Entry(do="undo"))
+        self.set_review(review.undo(), saved=self._record is not None)
+        return review.past[-1]
+
+    def redo(self) -> Change | None:
+        """Take the last `undo` back; raises and returns as that."""
+        review = self._review
+        if review is None or not review.future:
+            return None
+        self._write(Entry(do="redo"))
+        self.set_review(review.redo(), saved=self._record is not None)
+        return review.future[-1]
+
+    def _begun(self) -> Review:
+        if self._review is not None:
+            return self._review
+        if self._scan is None or self._result is None:
+            raise ReviewError("There is no anomaly map to review. Detect first, or open a reviewed case.")
+        return Review.of(self._scan, self._result.map)
+
+    def _step(self, change: Change) -> None:
+        review = self._begun()
+        self._write(Entry(do="change", change=change))
+        self.set_review(review.apply(change), saved=self._record is not None)
+
+    def _write(self, entry: Entry) -> None:
+        if self._record is not None:
+            self._record(entry)
 
     def mark_saved(self) -> None:
         """Note that a file holds the review as it is now."""
@@ -311,11 +422,14 @@ class Session:
             self._keep_review(self._scan, self._review)
         had_review = self._review is not None
         self._review = None
+        self._record = None
         self._unsaved = False
         if had_review:
             self.review_changed.emit()
 
     def _settings_moved(self) -> None:
+        if self._review is not None:
+            self._write(self.settings)
         self._forget_findings()
         self.settings_changed.emit()
         self.findings_changed.emit()

@@ -1,0 +1,239 @@
+"""The journal: what was said is there again, whatever ended the program."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_anomaly.errors import ReviewError, StaleReview
+from napari_anomaly.journal import Header, Journal, journal_path, others_beside, reader_name
+from napari_anomaly.review import Change, Entry, Review, Verdict, paint_of
+
+A, B = "a" * 64, "b" * 64
+
+
+def header(**changes: str) -> Header:
+    values = {"scan": "head", "scan_sha256": A, "detector": "d 1.0", "detector_sha256": A, "map_sha256": A}
+    return Header(**{**values, "reader": "anna", **changes})
+
+
+def mark(review: Review, key: int, verdict: Verdict) -> Entry:
+    return Entry(do="change", change=review.marking([key], verdict, reason="vessel"))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return journal_path(tmp_path, header())
+
+
+@pytest.fixture
+def begun(path: Path) -> Journal:
+    journal = Journal.open(path, header())
+    for key in (3, 4):
+        journal.record(mark(journal.review, key, Verdict.FALSE_POSITIVE))
+    journal.close()
+    return journal
+
+
+def test_what_nobody_judged_leaves_no_file(path: Path) -> None:
+    journal = Journal.open(path, header())
+    assert journal.is_new
+    journal.close()
+    assert not path.exists()
+
+
+def test_steps_come_back_with_their_undo(path: Path) -> None:
+    journal, review = Journal.open(path, header()), header().review()
+    flat = np.array([5, 6, 9])
+    marked = review.mark([3], Verdict.REAL)
+    steps = [
+        mark(review, 3, Verdict.REAL),
+        Entry(do="change", change=marked.noting(3, "ü, beside the ventricle")),
+        Entry(do="change", change=Change(paint=paint_of(flat, np.array([1, 1, -1], dtype=np.int8)))),
+        mark(review, 4, Verdict.UNSURE),
+        Entry(do="undo"),
+        Entry(do="undo"),
+        Entry(do="redo"),
+    ]
+    for step in steps:
+        journal.record(step)
+        review = review.follow(step)
+    assert journal.synced()
+    journal.close()
+    again = Journal.open(path, header())
+    assert again.review == review
+    assert again.review.verdict(3) is Verdict.REAL
+    assert again.review.verdict(4) is None
+    assert again.review.edits((2, 5, 1)).strokes.reshape(-1).tolist() == [0] * 5 + [1, 1, 0, 0, -1]
+    start = again.review.undo().undo().undo()
+    assert (start.verdicts, start.strokes, start.past) == ({}, (), ())
+    assert again.review.redo().verdict(4) is Verdict.UNSURE
+    assert again.damaged == 0
+    again.close()
+
+
+def test_settings_come_back(path: Path) -> None:
+    journal = Journal.open(path, header())
+    journal.record(Entry(do="settings", threshold=0.9, min_volume_mm3=10.0, snap=False))
+    journal.record(Entry(do="settings", threshold=0.99, min_volume_mm3=20.0, snap=True))
+    journal.close()
+    settings = Journal.open(path, header()).settings
+    assert (settings.threshold, settings.min_volume_mm3, settings.snap) == (0.99, 20.0, True)
+
+
+def test_a_person_can_read_it(begun: Journal, path: Path) -> None:
+    first, second, *_ = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert (first["product"], first["scan"], first["reader"]) == ("napari-anomaly review", "head", "anna")
+    assert second["change"]["verdicts"]["3"]["verdict"] == "false_positive"
+    assert second["when"].startswith("20")
+
+
+@pytest.mark.parametrize("lost", [1, 2, 10, 150])
+def test_a_torn_last_line_costs_that_line_only(begun: Journal, path: Path, lost: int) -> None:
+    path.write_bytes(path.read_bytes()[:-lost])
+    again = Journal.open(path, header())
+    assert again.review.verdict(3) is Verdict.FALSE_POSITIVE
+    assert again.review.verdict(4) is (Verdict.FALSE_POSITIVE if lost == 1 else None)
+    again.record(mark(again.review, 5, Verdict.REAL))
+    again.close()
+    last = Journal.open(path, header())
+    assert last.review.verdict(5) is Verdict.REAL
+    assert last.damaged == (0 if lost == 1 else 1)
+
+
+def test_zeros_after_a_power_cut_cost_nothing(begun: Journal, path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"\0" * 4096)
+    again = Journal.open(path, header())
+    again.record(mark(again.review, 5, Verdict.REAL))
+    again.close()
+    review = Journal.open(path, header()).review
+    assert sorted(review.verdicts) == [3, 4, 5]
+
+
+def test_a_journal_that_died_in_its_first_line_begins_anew(begun: Journal, path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:20])
+    again = Journal.open(path, header())
+    assert again.review.verdicts == {}
+    again.record(mark(again.review, 5, Verdict.REAL))
+    again.close()
+    assert Journal.open(path, header()).review.verdict(5) is Verdict.REAL
+
+
+@pytest.mark.parametrize(
+    ("other", "what"), [({"scan_sha256": B}, "another scan"), ({"detector_sha256": B}, "another detector")]
+)
+def test_the_review_of_something_else_is_stale(
+    begun: Journal, path: Path, other: dict[str, str], what: str
+) -> None:
+    with pytest.raises(StaleReview, match=f"the review of {what}"):
+        Journal.open(path, header(**other))
+    Journal.open(path, header()).close()
+
+
+def test_each_scan_detector_and_reader_has_a_file_of_its_own(tmp_path: Path) -> None:
+    others = ({}, {"scan_sha256": B}, {"detector_sha256": B}, {"reader": "ben"})
+    paths = {journal_path(tmp_path, header(**other)) for other in others}
+    assert len(paths) == 4
+    for path in paths:
+        path.touch()
+    assert len(others_beside(tmp_path, header())) == 2
+    assert others_beside(tmp_path / "none", header()) == []
+
+
+def test_a_map_that_was_made_again_is_the_same_review(begun: Journal, path: Path) -> None:
+    again = Journal.open(path, header(map_sha256=B))
+    assert again.review.map_sha256 == A
+    assert len(again.review.verdicts) == 2
+
+
+def test_two_windows_cannot_both_write(begun: Journal, path: Path) -> None:
+    first = Journal.open(path, header())
+    with pytest.raises(ReviewError, match="open in another window"):
+        Journal.open(path, header())
+    first.close()
+    Journal.open(path, header()).close()
+
+
+def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    journal = Journal.open(tmp_path / "file" / "review.jsonl", header())
+    with pytest.raises(ReviewError, match=r"cannot be kept in .*Choose another folder"):
+        journal.record(Entry(do="undo"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is a device of Linux")
+def test_a_full_disk_refuses_the_step(tmp_path: Path) -> None:
+    link = tmp_path / "review.jsonl"
+    link.symlink_to("/dev/full")
+    journal = Journal(link, header(), header().review())
+    journal._take(create=False)
+    with pytest.raises(ReviewError, match=r"The last step is not saved.*Free some space"):
+        journal.record(Entry(do="undo"))
+    journal.close()
+
+
+def test_a_closed_journal_takes_nothing(begun: Journal, path: Path) -> None:
+    journal = Journal.open(path, header())
+    journal.close()
+    with pytest.raises(ReviewError, match="was closed"):
+        journal.record(Entry(do="undo"))
+
+
+def test_a_newer_version_is_not_misread(begun: Journal, path: Path) -> None:
+    path.write_text(path.read_text(encoding="utf-8").replace('"schema_version":1', '"schema_version":2'))
+    with pytest.raises(ReviewError, match="newer version"):
+        Journal.open(path, header())
+
+
+def test_the_reader_has_a_name_that_a_file_can_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("getpass.getuser", lambda: "Dr. Müller/x")
+    assert reader_name() == "Dr.-M-ller-x"
+
+
+READER = """
+import os, sys
+from pathlib import Path
+from napari_anomaly.journal import Header, Journal
+from napari_anomaly.review import Entry, Verdict
+path, sha = Path(sys.argv[1]), "a" * 64
+header = Header(scan="head", scan_sha256=sha, detector="d", detector_sha256=sha, map_sha256=sha, reader="r")
+journal = Journal.open(path, header)
+key = max(journal.review.verdicts, default=0)
+while True:
+    key += 1
+    change = journal.review.marking([key], list(Verdict)[key % 3], reason="x" * (key % 50))
+    journal.record(Entry(do="change", change=change))
+    # Only now does the reader see it.
+    os.write(1, b"%d\\n" % key)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_kill_9_at_random_moments_loses_no_verdict(tmp_path: Path) -> None:
+    path, seen, rng = tmp_path / "review.jsonl", 0, random.Random(7)
+    kills = int(os.environ.get("NAPARI_ANOMALY_KILLS", "6"))
+    for _ in range(kills):
+        with subprocess.Popen([sys.executable, "-c", READER, str(path)], stdout=subprocess.PIPE) as process:
+            first = process.stdout.readline()
+            time.sleep(rng.uniform(0.0, 0.05))
+            process.send_signal(signal.SIGKILL)
+            shown = [int(line) for line in (first + process.stdout.read()).splitlines() if line]
+        assert shown, "the reader has said nothing before it was killed"
+        assert shown[0] == seen + 1 or shown[0] == seen + 2
+        seen = shown[-1]
+        sha = "a" * 64
+        again = Journal.open(path, header(scan_sha256=sha, detector_sha256=sha, map_sha256=sha))
+        missing = [
+            key for key in range(1, seen + 1) if again.review.verdict(key) is not list(Verdict)[key % 3]
+        ]
+        again.close()
+        assert missing == []
+        seen = max(again.review.verdicts)
