@@ -105,7 +105,7 @@ def test_skip_connections_carry_the_proxy_pixel_by_pixel():
 
 def test_without_items_there_is_no_memory():
     assert "extraction.memory.items" not in network(items=0).state_dict()
-    assert network(items=7).state_dict()["extraction.memory.items"].shape == (7, 8)
+    assert network(items=7).state_dict()["extraction.memory.items"].shape == (7, 6)
 
 
 def test_the_default_network_is_small_enough_to_ship():

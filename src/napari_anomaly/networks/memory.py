@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -62,8 +61,8 @@ class Memory(nn.Module):
         likeness = query @ functional.normalize(self.items, dim=-1).T
         share = torch.softmax(self.sharpness * likeness, dim=-1)
         # Softmax leaves a trace of every item, and many traces add up to an anomaly.
-        kept = functional.relu(share - SHRINKAGE) * share / ((share - SHRINKAGE).abs() + 1e-12)
-        return functional.normalize(kept, p=1.0, dim=-1)
+        kept = functional.hardshrink(share, SHRINKAGE)
+        return kept / kept.sum(-1, keepdim=True).clamp(min=SHRINKAGE)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return features of the same shape, made of items only."""
@@ -71,30 +70,32 @@ class Memory(nn.Module):
 
 
 class ProxyExtraction(nn.Module):
-    """Proxy Extraction Module: slice to superpixel image; all of it goes through the memory.
+    """Proxy Extraction Module: slice to superpixel image; all that is seen of the slice goes through the memory.
 
-    There are no skip connections, which would lead around the memory.
+    There are no skip connections around the memory, but for mask and coordinates: they say nothing of lesions.
 
     Parameters
     ----------
     widths : tuple of int
-        Channels at cells of 2, 4, ... pixels.
+        Channels at cells of 2, 4, ... pixels; the memory keeps patterns of cells of 4, seen in the context of all
+        coarser ones.
     items : int
         Items of the memory; 0 leaves it out.
     """
 
     def __init__(self, widths: tuple[int, ...], items: int) -> None:
         super().__init__()
-        self.encoder = nn.Sequential(ConvBlock(2, 4 * SCAN_CHANNELS, widths[0]))
-        for fine, coarse in pairwise(widths):
-            self.encoder.extend([ConvBlock(2, fine, coarse, stride=2), ResidualBlock(2, coarse)])
-        self.query = nn.Conv2d(widths[-1], widths[-1], 1)
-        self.memory = Memory(items, widths[-1]) if items else nn.Identity()
-        self.decoder = nn.Sequential()
-        for fine, coarse in pairwise(widths):
-            rise = nn.Upsample(scale_factor=2, mode="bilinear")
-            self.decoder.insert(0, nn.Sequential(ResidualBlock(2, coarse), rise, ConvBlock(2, coarse, fine)))
-        self.head = nn.Conv2d(widths[0], 4, 1)
+        fine, coarse = widths[:2]
+        self.stem = nn.Sequential(ConvBlock(2, 4 * SCAN_CHANNELS, fine), ConvBlock(2, fine, coarse, stride=2))
+        self.context = UNet(2, coarse, widths[1:])
+        self.query = nn.Conv2d(coarse, coarse, 1)
+        self.memory = Memory(items, coarse) if items else nn.Identity()
+        self.decoder = nn.Sequential(
+            ResidualBlock(2, coarse),
+            nn.Upsample(scale_factor=2.0, mode="bilinear"),
+            ConvBlock(2, coarse, fine),
+        )
+        self.head = nn.Sequential(ConvBlock(2, fine + 4 * (SCAN_CHANNELS - 1), fine), nn.Conv2d(fine, 4, 1))
 
     def forward(self, slices: Tensor) -> Tensor:
         """Return the proxy, shape (slice, 1, y, x).
@@ -104,8 +105,9 @@ class ProxyExtraction(nn.Module):
         slices : Tensor
             Shape (slice, `SCAN_CHANNELS`, y, x); sides are multiples of the coarsest cell.
         """
-        remembered = self.memory(self.query(self.encoder(fold(slices))))
-        return unfold(self.head(self.decoder(remembered)))
+        features, _ = self.context(self.stem(fold(slices)))
+        remembered = self.decoder(self.memory(self.query(features)))
+        return unfold(self.head(torch.cat((remembered, fold(slices[:, 1:])), dim=1)))
 
 
 class ImageReconstruction(nn.Module):
@@ -141,9 +143,9 @@ class ProxyNetwork(nn.Module):
 
     Parameters
     ----------
-    widths : tuple of int, default (32, 64, 96)
+    widths : tuple of int, default (16, 32, 64, 96)
         Channels at cells of 2, 4, ... pixels.
-    items : int, default 512
+    items : int, default 256
         Items of the memory; 0 leaves it out.
 
     Notes
@@ -152,7 +154,7 @@ class ProxyNetwork(nn.Module):
     (arXiv 2110.01761). The global binary mask and the coordinates within it are added to both modules.
     """
 
-    def __init__(self, widths: tuple[int, ...] = (32, 64, 96), items: int = 512) -> None:
+    def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 96), items: int = 256) -> None:
         super().__init__()
         self.widths = widths
         self.items = items

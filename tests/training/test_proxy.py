@@ -1,0 +1,147 @@
+import numpy as np
+import pytest
+import torch
+
+from napari_anomaly.errors import UnreadableDetector
+from napari_anomaly.progress import drain
+from napari_anomaly.training.normals import make_normal
+from napari_anomaly.training.proxy import MOST_PATCHES, draw, fit, losses_of, paste, resume, show, start, step
+from napari_anomaly.training.proxy_settings import ProxySettings
+from small_subjects import SIDES, label_subject, real_subject
+
+CPU = torch.device("cpu")
+
+
+def settings(**changes):
+    words = {
+        "widths": (4, 6, 8),
+        "memory_items": 12,
+        "pool": 2,
+        "scans_per_step": 2,
+        "slices_per_scan": 3,
+        "steps": 3,
+        "renew_every": 2,
+        "device": "cpu",
+    }
+    return ProxySettings(**{**words, **changes})
+
+
+@pytest.fixture(scope="module")
+def shown():
+    return [
+        show(make_normal(subject, np.random.default_rng(1), CPU), settings())
+        for subject in (label_subject(), real_subject())
+    ]
+
+
+def test_a_normal_is_shown_with_its_proxy_at_2_mm(shown):
+    for one in shown:
+        assert one.scan.image.shape == tuple(side // 2 for side in SIDES)
+        assert one.proxy.shape == one.scan.image.shape
+        apart = (one.proxy - one.scan.image)[one.scan.mask]
+        assert 0 < apart.abs().mean() < one.scan.image[one.scan.mask].std()
+    assert torch.equal(shown[0].mirrored().proxy.flip(-1), shown[0].proxy)
+    assert torch.equal(shown[0].mirrored().scan.mask.flip(-1), shown[0].scan.mask)
+
+
+def test_drawn_slices_and_proxies_belong_together(shown):
+    slices, proxy = draw(shown, np.random.default_rng(0), 3, 4)
+    assert slices.shape == (12, 5, SIDES[1] // 2, SIDES[2] // 2)
+    assert proxy.shape == (12, 1, SIDES[1] // 2, SIDES[2] // 2)
+    inside = slices[:, 1:2] > 0
+    assert (proxy[~inside] == 0).all()
+    assert (slices[:, :1] - proxy)[inside].abs().mean() < slices[:, :1][inside].std()
+
+
+def test_pasted_patches_come_from_the_scan_and_stay_in_the_region(shown):
+    slices, proxy = draw(shown, np.random.default_rng(0), 2, 4)
+    image, inside = slices[:, :1], slices[:, 1:2]
+    before = proxy.clone()
+    pasted = paste(proxy, image, inside, np.random.default_rng(1))
+    assert torch.equal(proxy, before)
+    changed = pasted != proxy
+    assert changed.any(dim=(1, 2, 3)).all()
+    assert not (changed & (inside == 0)).any()
+    assert changed.float().mean() < 0.15 * MOST_PATCHES
+    for index in range(len(image)):
+        assert torch.isin(pasted[index][changed[index]], image[index]).all()
+    again, other = (paste(proxy, image, inside, np.random.default_rng(seed)) for seed in (1, 2))
+    assert torch.equal(again, pasted)
+    assert not torch.equal(other, pasted)
+
+
+@pytest.mark.parametrize(
+    ("where", "names"),
+    [
+        ("none", ["proxy", "image"]),
+        ("proxy", ["proxy", "image", "pasted"]),
+        ("both", ["proxy", "image", "pasted"]),
+    ],
+)
+def test_pseudo_anomalies_add_their_part_of_the_loss(shown, where, names):
+    run = start(settings(), CPU)
+    parts = losses_of(
+        run.network, *draw(shown, np.random.default_rng(0), 2, 3), where, np.random.default_rng(0)
+    )
+    assert list(parts) == names
+    assert all(part > 0 for part in parts.values())
+
+
+def test_patches_on_both_change_what_the_memory_is_shown(shown):
+    run = start(settings(), CPU)
+    given = draw(shown, np.random.default_rng(0), 2, 3)
+    parts = [
+        losses_of(run.network, *given, where, np.random.default_rng(0)) for where in ("proxy", "both", "none")
+    ]
+    assert not torch.equal(parts[0]["proxy"], parts[1]["proxy"])
+    assert torch.equal(parts[0]["proxy"], parts[2]["proxy"])
+
+
+def test_steps_make_the_loss_smaller(shown):
+    run = start(settings(steps=60, memory_items=40, learning_rate=5e-3), CPU)
+    told = [step(run, shown)["loss"] for _ in range(60)]
+    assert np.mean(told[-10:]) < 0.6 * np.mean(told[:5])
+    assert run.step == 60
+    assert run.curve[0]["step"] == 1
+
+
+def test_training_goes_on_from_its_checkpoint(tmp_path):
+    file = tmp_path / "run.safetensors"
+    whole = start(settings(steps=3), CPU)
+    drain(fit(whole, [real_subject()], file))
+    again = start(settings(steps=3, seed=9), CPU)
+    resume(again, file)
+    assert again.step == whole.step == 3
+    assert again.curve == whole.curve
+    assert again.rng.bit_generator.state == whole.rng.bit_generator.state
+    for key, value in whole.network.state_dict().items():
+        assert torch.equal(again.network.state_dict()[key], value)
+
+
+def test_a_stopped_training_leaves_a_checkpoint(tmp_path):
+    file = tmp_path / "run.safetensors"
+    steps = fit(start(settings(steps=100), CPU), [real_subject()], file)
+    while not next(steps).text.startswith("Step"):
+        pass
+    assert not file.exists()
+    steps.close()
+    again = start(settings(), CPU)
+    resume(again, file)
+    assert again.step == 1
+
+
+def test_a_checkpoint_of_other_networks_is_refused(tmp_path):
+    file = tmp_path / "run.safetensors"
+    drain(fit(start(settings(steps=1), CPU), [real_subject()], file))
+    with pytest.raises(UnreadableDetector, match=r"cannot go on from run\.safetensors"):
+        resume(start(settings(memory_items=5), CPU), file)
+
+
+def test_the_same_seed_makes_the_same_training(shown):
+    ends = []
+    for seed in (1, 1, 2):
+        run = start(settings(seed=seed), CPU)
+        step(run, shown)
+        ends.append(run.network.reconstruction.head.weight.detach().clone())
+    assert torch.equal(ends[0], ends[1])
+    assert not torch.equal(ends[0], ends[2])
