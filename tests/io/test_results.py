@@ -38,6 +38,20 @@ def test_a_case_is_five_files_on_the_grid_of_the_scan(tmp_path: Path, nifti: Sca
     assert json.loads(paths[4].read_text()) == {"product": "napari-anomaly", "scan_score": 0.5}
 
 
+def test_a_second_opinion_is_one_file_more_that_goes_with_it(tmp_path: Path, nifti: Scan) -> None:
+    case = a_case(nifti)
+    residual = np.random.default_rng(1).random(nifti.geometry.shape).astype(np.float32)
+    paths = io.save_case(tmp_path / "out", nifti, *case, {}, second_opinion=residual)
+    (path,) = (path for path in paths if "residual" in path.name)
+    assert path.name == "sub-1_residual.nii.gz"
+    np.testing.assert_array_equal(np.asarray(nib.load(path).dataobj), nifti.source.to_file(residual))
+    io.save_case(tmp_path / "out", nifti, *case, {})
+    assert not path.exists()
+    with pytest.raises(GridMismatch, match="must agree"):
+        io.save_case(tmp_path / "other", nifti, *case, {}, second_opinion=residual[1:])
+    assert not (tmp_path / "other").exists()
+
+
 def test_the_table_points_at_voxels_of_the_file(tmp_path: Path, nifti: Scan) -> None:
     anomaly_map, _, findings = a_case(nifti)
     rows = list(csv.DictReader(findings_csv(findings, nifti).splitlines()))

@@ -24,8 +24,8 @@ def add(commands: Any) -> None:
         "detect",
         help="find anomalies in scans",
         description="Find anomalies in scans. For each scan NAME the folder gets NAME_anomaly.nii.gz, "
-        "NAME_mask.nii.gz, NAME_proxy.nii.gz, NAME_findings.csv and NAME_manifest.json; TIFF in gives TIFF, "
-        "DICOM in gives NAME_mask.seg.dcm too.",
+        "NAME_mask.nii.gz, NAME_proxy.nii.gz, NAME_findings.csv and NAME_manifest.json, and NAME_residual.nii.gz with "
+        "--second-opinion; TIFF in gives TIFF, DICOM in gives NAME_mask.seg.dcm too.",
     )
     parser.add_argument(
         "scans",
@@ -65,7 +65,15 @@ def run(options: argparse.Namespace) -> bool:
         detection, findings = detecting.run(scan)
         picture = snapshot(scan, detection.map, findings) if options.picture else None
         manifest = Manifest.of(scan, detection, findings).to_dict()
-        io.save_case(options.out, scan, detection.map, detection.supervoxels, findings, manifest)
+        io.save_case(
+            options.out,
+            scan,
+            detection.map,
+            detection.supervoxels,
+            findings,
+            manifest,
+            second_opinion=detection.second_opinion,
+        )
         if picture is not None:
             write_snapshot(picture, options.out / f"{scan.name}_picture.png")
         print(_summary(scan, detection, findings), f"-> {options.out / scan.name}_*", flush=True)

@@ -49,6 +49,8 @@ class Detection:
     settings: DetectSettings
     contrast: str = ""
     """Kind of contrast that the detector took the scan for: "t1", "t2", "flair" or "free"."""
+    second_opinion: np.ndarray | None = None
+    """Share of normal voxels that ProxyAno rebuilds better, float32, (z, y, x); None where it was not asked for."""
 
 
 class _Clock:
@@ -120,6 +122,9 @@ def detect(
         calibration = of_contrast(detector.card.calibrations[networks], raw.contrast)
         smooth_raw = smoothed(raw, networks, detector)
         anomaly_map = _calibrated(scan, detector, prepared, calibration, smooth_raw, mask)
+    second_opinion = None
+    if settings.second_opinion:
+        second_opinion = yield from _second_opinion(detector, prepared, clock=clock, notes=notes)
     return Detection(
         map=anomaly_map,
         supervoxels=Supervoxels(ids, proxy, scan.geometry),
@@ -129,7 +134,27 @@ def detect(
         notes=tuple(dict.fromkeys(notes)),
         settings=settings,
         contrast=raw.contrast,
+        second_opinion=second_opinion,
     )
+
+
+def _second_opinion(
+    detector: Detector, prepared: Prepared, *, clock: _Clock, notes: list[str]
+) -> Generator[Progress, None, np.ndarray | None]:
+    from napari_anomaly.detector.second_opinion import bundled, opinion
+
+    if detector.card.region != "brain":
+        notes.append("There is no second opinion for this detector: ProxyAno has learned brains only.")
+        return None
+    steps = opinion(prepared, bundled())
+    while True:
+        with clock.stage("second opinion"):
+            try:
+                progress = next(steps)
+            except StopIteration as finished:
+                found: np.ndarray = finished.value
+                return found
+        yield Progress(95 + round(4 * progress.fraction), 100, progress.text)
 
 
 def smoothed(raw: RawScores, networks: Networks, detector: Detector) -> np.ndarray:

@@ -30,6 +30,10 @@ class DetectSettings(BaseModel):
         default=False,
         description="Look a second time at the mirrored scan and average: steadier, twice the time.",
     )
+    second_opinion: bool = Field(
+        default=False,
+        description="Ask ProxyAno, too: what it cannot rebuild from normal patterns becomes a map of its own.",
+    )
     supervoxel_mm3: float = Field(
         default=150.0,
         ge=8,

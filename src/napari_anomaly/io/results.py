@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float32
+
 from napari_anomaly.anomaly import AnomalyMap, Supervoxels
 from napari_anomaly.errors import GridMismatch, ScanError
 from napari_anomaly.export import COLUMNS, Mask, findings_rows, to_mask
@@ -32,12 +35,14 @@ def save_case(
     manifest: Mapping[str, Any],
     *,
     review: Review | None = None,
+    second_opinion: Float32[np.ndarray, "_ _ _"] | None = None,
 ) -> list[Path]:
     """Write the results of one scan into a folder: all of them, or none.
 
     ``<name>_anomaly`` (float32), ``<name>_mask`` (uint8) and ``<name>_proxy`` (float32) on the grid of the
-    scan's file, as ``.nii.gz``, or as ``.tif`` if the scan was a TIFF; ``<name>_findings.csv`` and
-    ``<name>_manifest.json``; of a scan from DICOM ``<name>_mask.seg.dcm``, too.
+    scan's file, as ``.nii.gz``, or as ``.tif`` if the scan was a TIFF, and ``<name>_residual`` (float32) where
+    there is a second opinion; ``<name>_findings.csv`` and ``<name>_manifest.json``; of a scan from DICOM
+    ``<name>_mask.seg.dcm``, too.
 
     Parameters
     ----------
@@ -49,6 +54,8 @@ def save_case(
         What JSON can hold; ``"product"`` is added.
     review
         Where given, it decides what the mask holds.
+    second_opinion
+        Share of normal voxels with a lower residual, 0 to 1, on the grid of the scan.
 
     Returns
     -------
@@ -72,15 +79,18 @@ def save_case(
         "mask": (mask.voxels, "mask"),
         "proxy": (supervoxels.image, "image"),
     }
+    if second_opinion is not None:
+        images["residual"] = (second_opinion, "map")
     texts = {
         "findings.csv": findings_csv(findings, scan),
         "manifest.json": json.dumps({"product": PRODUCT, **manifest}, indent=1, allow_nan=False) + "\n",
     }
     sent = folder / f"{scan.name}_mask.seg.dcm"
+    residual = folder / f"{scan.name}_residual{suffix}"
     segmentation, failure = _segmentation(mask, findings, detection_map, scan)
     made = _make(folder)
     try:
-        endings = [f"{what}{suffix}" for what in images] + [*texts, "mask.seg.dcm"]
+        endings = [f"{what}{suffix}" for what in (*images, "residual")] + [*texts, "mask.seg.dcm"]
         _check_free(folder, scan.name, endings)
         with together(keep=source_files(scan)) as stage:
             paths = []
@@ -97,8 +107,11 @@ def save_case(
         for empty in made:
             empty.rmdir()
         raise
+    # one of an earlier detection would contradict the rest
     if segmentation is None:
-        sent.unlink(missing_ok=True)  # one of an earlier detection would contradict the rest
+        sent.unlink(missing_ok=True)
+    if second_opinion is None:
+        residual.unlink(missing_ok=True)
     if failure is not None:
         raise ScanError(f"{failure} All other results were written to {folder}.") from failure
     return paths
