@@ -11,7 +11,7 @@ from scipy import ndimage
 from napari_anomaly.errors import GridMismatch
 from napari_anomaly.geometry import Geometry
 
-__all__ = ["MIRRORED", "STRUCTURES", "Anatomy", "Structure", "borders", "in_words", "label_of"]
+__all__ = ["MIRRORED", "NAMES", "STRUCTURES", "Anatomy", "Structure", "borders", "in_words", "label_of"]
 
 Side = Literal["left", "right", ""]
 
@@ -84,6 +84,9 @@ STRUCTURES: tuple[Structure, ...] = (
 _LABELS = {(structure.name, structure.side): label for label, structure in enumerate(STRUCTURES)}
 
 _OTHER: dict[Side, Side] = {"left": "right", "right": "left", "": ""}
+
+NAMES: tuple[str, ...] = tuple(dict.fromkeys(structure.name for structure in STRUCTURES))
+"""Names of the structures, without sides."""
 
 MIRRORED: tuple[int, ...] = tuple(_LABELS[s.name, _OTHER[s.side]] for s in STRUCTURES)
 """Label of the same structure on the other side, for every label."""

@@ -173,6 +173,8 @@ def label_voxels(network: AnatomyNetwork, inputs: torch.Tensor) -> torch.Tensor:
     import torch
     from torch.nn import functional
 
+    from napari_anomaly.networks.anatomy import to_labels
+
     inside = inputs[0, 1] >= 0.5
     result = torch.zeros([FINE * side for side in inside.shape], dtype=torch.uint8)
     if not bool(inside.any()):
@@ -180,11 +182,10 @@ def label_voxels(network: AnatomyNetwork, inputs: torch.Tensor) -> torch.Tensor:
     box = tuple(_box(inside.movedim(axis, 0).flatten(1).any(1)) for axis in range(3))
     with torch.inference_mode():
         cut = inputs[:, :, box[0], box[1], box[2]].contiguous(memory_format=torch.channels_last_3d)
-        logit = network(cut).float()
-        fine = functional.interpolate(logit, scale_factor=FINE, mode="trilinear")[0].argmax(0)
+        logit = functional.interpolate(network(cut).float(), scale_factor=FINE, mode="trilinear")[0]
         mask = functional.interpolate(cut[:, 1:2], scale_factor=FINE, mode="trilinear")[0, 0] >= 0.5
     z, y, x = (slice(FINE * part.start, FINE * part.stop) for part in box)
-    result[z, y, x] = (fine * mask).to(torch.uint8)
+    result[z, y, x] = (to_labels(logit) * mask).to(torch.uint8)
     return result
 
 

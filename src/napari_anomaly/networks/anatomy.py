@@ -1,53 +1,92 @@
-"""The anatomy network: labels the structures of a brain in any MR contrast, in voxels of 3 mm."""
+"""The anatomy network: names the structures of a brain in any MR contrast, and their side, in voxels of 3 mm."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_anomaly.anatomy import STRUCTURES
-from napari_anomaly.networks.volume import VolumeNetwork
+from napari_anomaly.anatomy import NAMES, STRUCTURES, Side, label_of
+from napari_anomaly.networks.blocks import ConvBlock, ResidualBlock, fold, unfold
 from napari_anomaly.preprocess import REDUCTION, coordinates
 
-ANATOMY_CHANNELS = 5
-"""The scan, the global binary mask, and three coordinates within it."""
-
-ANATOMY_WIDTHS = (24, 40, 64, 80)
+ANATOMY_WIDTHS = (24, 48, 80, 96)
 
 ATLAS = (18, 22, 18)
 """Cells of the atlas along the bounding box of the mask: 7 to 8 mm each in a brain."""
 
+NAME_OF: tuple[int, ...] = tuple(NAMES.index(structure.name) for structure in STRUCTURES)
+"""Place in `NAMES` of every label."""
+
+_SIDES: tuple[Side, Side] = ("right", "left")
+
 
 class AnatomyNetwork(nn.Module):
-    """Labels structures: an atlas in the frame of the global binary mask says where they mostly are, a U-Net the rest.
+    """Names structures: an atlas in the frame of the global binary mask says where they mostly are, a U-Net the rest.
 
     Parameters
     ----------
-    outputs : int, optional
-        Number of structures.
+    names : int, optional
+        Number of names; one more output tells left (above 0) from right.
     widths : tuple of int
         Channels at cells of 6, 12, 24 and 48 mm.
+
+    Notes
+    -----
+    What a structure is called does not depend on its side: a network that says both apart needs half the outputs,
+    and learns from both halves of the brain.
     """
 
     atlas: Tensor
-    """Logarithm of the share of every structure at places within the mask, shape (1, structure, z, y, x)."""
+    """Logits at places within the mask, shape (1, output, z, y, x)."""
 
-    def __init__(self, outputs: int = len(STRUCTURES), widths: tuple[int, ...] = ANATOMY_WIDTHS) -> None:
+    def __init__(self, names: int = len(NAMES), widths: tuple[int, ...] = ANATOMY_WIDTHS) -> None:
         super().__init__()
         self.widths = widths
-        self.volume = VolumeNetwork(ANATOMY_CHANNELS, outputs, widths)
-        self.register_buffer("atlas", torch.zeros(1, outputs, *ATLAS))
+        # scan and mask are folded, eight voxels to a cell; coordinates hardly change within one
+        self.stem = ConvBlock(3, 2 * 8 + 3, widths[0])
+        self.downs = nn.ModuleList(ConvBlock(3, fine, coarse, stride=2) for fine, coarse in pairwise(widths))
+        self.encoders = nn.ModuleList(ResidualBlock(3, width) for width in widths[1:])
+        self.laterals = nn.ModuleList(nn.Conv3d(coarse, fine, 1) for fine, coarse in pairwise(widths))
+        self.decoders = nn.ModuleList(ConvBlock(3, width, width) for width in widths[:-1])
+        self.head = nn.Conv3d(widths[0], 8 * (names + 1), 1)
+        self.register_buffer("atlas", torch.zeros(1, names + 1, *ATLAS))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Logits, shape (scan, structure, z, y, x), of inputs from `anatomy_inputs`."""
+        """Logits of inputs from `anatomy_inputs`, shape (scan, names + 1, z, y, x)."""
+        places = inputs[:, 2:5]
+        folded = torch.cat((fold(inputs[:, :2]), functional.avg_pool3d(places, 2)), dim=1)
+        features = self.stem(folded.contiguous(memory_format=torch.channels_last_3d))
+        levels = [features]
+        for down, encoder in zip(self.downs, self.encoders, strict=True):
+            features = encoder(down(features))
+            levels.append(features)
+        for level in range(len(levels) - 2, -1, -1):
+            narrowed = self.laterals[level](features)
+            risen = functional.interpolate(narrowed, size=levels[level].shape[2:], mode="trilinear")
+            features = self.decoders[level](risen + levels[level])
         # grid_sample counts x first
-        places = inputs[:, 2:5].flip(1).permute(0, 2, 3, 4, 1)
         prior = functional.grid_sample(
-            self.atlas, places, mode="bilinear", padding_mode="border", align_corners=False
+            self.atlas,
+            places.flip(1).permute(0, 2, 3, 4, 1),
+            mode="bilinear",
+            padding_mode="border",
+            align_corners=False,
         )
-        logit: Tensor = self.volume(inputs).logit
-        return logit + prior
+        return unfold(self.head(features)) + prior
+
+
+def to_labels(logit: Tensor) -> Tensor:
+    """Labels (places in `STRUCTURES`) of logits of shape (names + 1, ...), int64."""
+    table = torch.tensor([[_label(name, side) for name in NAMES] for side in _SIDES], device=logit.device)
+    return table[(logit[-1] > 0).long(), logit[:-1].argmax(0)]
+
+
+def _label(name: str, side: Side) -> int:
+    sides = {structure.side for structure in STRUCTURES if structure.name == name}
+    return label_of(name, side if side in sides else "")
 
 
 def anatomy_inputs(image: Tensor, mask: Tensor, *, reduction: int = REDUCTION) -> Tensor:
@@ -65,10 +104,10 @@ def anatomy_inputs(image: Tensor, mask: Tensor, *, reduction: int = REDUCTION) -
     Returns
     -------
     Tensor
-        Shape (1, 5, z / reduction, y / reduction, x / reduction).
+        Shape (1, 5, z / reduction, y / reduction, x / reduction): the scan, the mask, three coordinates within it.
     """
     coarse = functional.avg_pool3d(torch.stack((image.float(), mask.float()))[None], reduction)[0]
     inside = coarse[1] > 0.5
     z, y, x = coordinates(inside)
     places = [inside * z[:, None, None], inside * y[None, :, None], inside * x[None, None, :]]
-    return torch.stack([coarse[0], coarse[1], *places])[None].contiguous(memory_format=torch.channels_last_3d)
+    return torch.stack([coarse[0], coarse[1], *places])[None]

@@ -13,7 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from napari_anomaly.anatomy import MIRRORED, Side
+from napari_anomaly.anatomy import MIRRORED, NAMES, Side
 from napari_anomaly.networks.anatomy import anatomy_inputs
 from napari_anomaly.preprocess import FIELD, middle_of, normalise, place
 from napari_anomaly.pretask.task import Difficulty, paint, sample
@@ -51,7 +51,7 @@ class AnatomyCase:
     mask: Tensor
     """The brain, bool."""
     partition: Tensor
-    """For every label the one that stands for it in `truth`, int64: lobes may not be told apart."""
+    """For every name the one that stands for it in `truth`, int64: lobes may not be told apart."""
     scan: Tensor | None = None
     """A real T1-weighted scan, normalised, float16."""
 
@@ -103,7 +103,7 @@ def read_lobes(path: Path, labels: Path) -> AnatomyCase:
         torch.from_numpy(_looked_up(numbers, tissues)),
         _truth(numbers, regions, subject.mask.numpy()),
         subject.mask,
-        torch.arange(len(MIRRORED)),
+        torch.arange(len(NAMES)),
         subject.voxels,
     )
 

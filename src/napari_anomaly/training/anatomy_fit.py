@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
-from napari_anomaly.anatomy import STRUCTURES
-from napari_anomaly.networks.anatomy import ATLAS, AnatomyNetwork
+from napari_anomaly.anatomy import NAMES, STRUCTURES
+from napari_anomaly.networks.anatomy import ATLAS, NAME_OF, AnatomyNetwork
 from napari_anomaly.networks.blocks import use_channels_last
 from napari_anomaly.preprocess import coordinates
 from napari_anomaly.progress import Progress
@@ -36,7 +36,7 @@ POOL = 160
 FIRST = 8
 """Scans that are synthesised before the first step."""
 
-STEPS_PER_SCAN = 3
+STEPS_PER_SCAN = 4
 """Steps for which one more scan is synthesised."""
 
 POSES = 240
@@ -83,8 +83,8 @@ def start_anatomy(settings: AnatomySettings, device: torch.device) -> AnatomyRun
     torch.manual_seed(settings.seed)
     network = AnatomyNetwork(widths=settings.widths).to(device)
     # at first the atlas alone speaks
-    nn.init.zeros_(network.volume.head.weight)
-    nn.init.zeros_(network.volume.head.bias)  # type: ignore[arg-type]  # there is one
+    nn.init.zeros_(network.head.weight)
+    nn.init.zeros_(network.head.bias)  # type: ignore[arg-type]  # there is one
     use_channels_last(network, 3)
     optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=1e-3)
     average = AveragedModel(network, avg_fn=_average, use_buffers=True)
@@ -111,9 +111,16 @@ def fit_atlas(run: AnatomyRun, cases: Sequence[AnatomyCase], *, poses: int = POS
         _count(counts, truth, mask)
         _count(counts, other_side(truth.flip(-1)), mask.flip(-1))
     smooth = functional.avg_pool3d(functional.pad(counts[None], (1,) * 6), 3, stride=1)[0] + counts
-    shares = smooth / smooth.sum(0).clamp(min=1)
-    for module in (run.network, run.average.module):
-        module.atlas.copy_((shares + FLOOR).log()[None])  # type: ignore[operator, union-attr]  # a buffer
+    names = torch.zeros((len(NAMES), *ATLAS), device=run.device).index_add(
+        0, torch.tensor(NAME_OF, device=run.device), smooth
+    )
+    left, right = (
+        smooth[[n for n, s in enumerate(STRUCTURES) if s.side == side]].sum(0) for side in ("left", "right")
+    )
+    shares = (names / names.sum(0).clamp(min=1) + FLOOR).log()
+    atlas = torch.cat((shares, ((left + 1) / (right + 1)).log()[None].clamp(-4, 4)))[None]
+    run.network.atlas.copy_(atlas)
+    run.average.module.atlas.copy_(atlas)  # type: ignore[operator, union-attr]  # a buffer
 
 
 def _count(counts: Tensor, truth: Tensor, mask: Tensor) -> None:
@@ -170,7 +177,7 @@ def _step(run: AnatomyRun, example: Example) -> float:
     if run.rng.random() < 0.5:
         example = mirrored(example)
     inputs, truth = around_brain(seen_by(run.arm, example.inputs), example)
-    loss = anatomy_loss(run.network.train()(inputs), truth, example.partition)
+    loss = anatomy_loss(run.network.train()(inputs), *named(truth), example.partition)
     run.optimiser.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)
     nn.utils.clip_grad_norm_(run.network.parameters(), 5.0)
@@ -202,27 +209,42 @@ def around_brain(inputs: Tensor, example: Example) -> tuple[Tensor, Tensor]:
     return inputs[:, :, z, y, x].contiguous(memory_format=torch.channels_last_3d), truth[z, y, x]
 
 
-def anatomy_loss(logit: Tensor, truth: Tensor, partition: Tensor) -> Tensor:
-    """Cross-entropy and Dice loss over the structures that a label map tells apart.
+def named(truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Name and side of labels: places in `NAMES`, and 1 on the left, 0 on the right; `UNKNOWN` elsewhere."""
+    names = torch.full((UNKNOWN + 1,), UNKNOWN, device=truth.device)
+    names[: len(NAME_OF)] = torch.tensor(NAME_OF, device=truth.device)
+    sides = torch.full_like(names, UNKNOWN)
+    for label, structure in enumerate(STRUCTURES):
+        if structure.side:
+            sides[label] = int(structure.side == "left")
+    return names[truth], sides[truth]
+
+
+def anatomy_loss(logit: Tensor, names: Tensor, sides: Tensor, partition: Tensor) -> Tensor:
+    """Cross-entropy and Dice loss over the names that a label map tells apart, and cross-entropy of the side.
 
     Parameters
     ----------
     logit : Tensor
-        Shape (1, structure, z, y, x).
-    truth : Tensor
-        Labels, int64, shape (z, y, x); `UNKNOWN` counts nothing.
+        Shape (1, names + 1, z, y, x).
+    names, sides : Tensor
+        See `named`; int64, shape (z, y, x); `UNKNOWN` counts nothing.
     partition : Tensor
-        For every structure the label that stands for it in `truth`.
+        For every name the one that stands for it in `names`.
     """
-    known = truth != UNKNOWN
-    labels = truth[known]
-    shares = torch.softmax(logit[0].movedim(0, -1)[known].float(), dim=1)
+    known = names != UNKNOWN
+    labels = names[known]
+    shares = torch.softmax(logit[0, :-1].movedim(0, -1)[known].float(), dim=1)
     told = torch.zeros_like(shares).index_add(1, partition, shares)
     entropy = -told.gather(1, labels[:, None]).clamp(min=1e-6).log().mean()
     hits = torch.zeros_like(told).scatter(1, labels[:, None], 1.0)
-    present = hits.sum(0) > 0
     overlap = (2 * (told * hits).sum(0) + 1) / (told.sum(0) + hits.sum(0) + 1)
-    return entropy + 1 - overlap[present].mean()
+    loss = entropy + 1 - overlap[hits.any(0)].mean()
+    paired = sides != UNKNOWN
+    if not bool(paired.any()):
+        return loss
+    left = sides[paired].float()
+    return loss + functional.binary_cross_entropy_with_logits(logit[0, -1][paired].float(), left)
 
 
 def _average(average: Tensor, current: Tensor, count: Tensor | int) -> Tensor:

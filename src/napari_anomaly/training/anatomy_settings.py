@@ -32,7 +32,7 @@ class AnatomySettings(BaseModel):
         default=0.6, ge=0, le=1, description="Share of training scans made of heads whose lobes are labelled."
     )
     widths: tuple[int, ...] = Field(
-        default=(24, 40, 64, 80), description="Channels of the network, finest level first."
+        default=(24, 48, 80, 96), description="Channels of the network, finest level first."
     )
     learning_rate: float = Field(default=4e-3, gt=0, le=0.1, description="Peak learning rate (AdamW).")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="Where to train.")

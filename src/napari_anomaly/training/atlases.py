@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from napari_anomaly.anatomy import STRUCTURES, Side, label_of
+from napari_anomaly.anatomy import NAMES, STRUCTURES, Side, label_of
 
 UNKNOWN = 255
 """Truth of voxels that an atlas names in a way that no structure here answers to."""
@@ -113,11 +113,9 @@ def muse() -> dict[int, Region]:
 
 
 def parts() -> tuple[int, ...]:
-    """For every label, the first label that FreeSurfer's numbers do not tell it from (lobes are one)."""
-    first: dict[tuple[str, Side], int] = {}
-    for label, structure in enumerate(STRUCTURES):
-        first.setdefault((structure.part_of, structure.side), label)
-    return tuple(first[structure.part_of, structure.side] for structure in STRUCTURES)
+    """For every name, the first that FreeSurfer's numbers do not tell it from: their lobes are one."""
+    whole = {structure.name: structure.part_of for structure in STRUCTURES}
+    return tuple([whole[name] for name in NAMES].index(whole[name]) for name in NAMES)
 
 
 def truth_of(region: Region, side: Side) -> int:
