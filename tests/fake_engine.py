@@ -2,7 +2,7 @@
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,6 +19,7 @@ class FakeResult:
     map: AnomalyMap
     supervoxels: Supervoxels
     notes: tuple[str, ...] = ()
+    second_opinion: np.ndarray | None = None
 
 
 class FakeEngine:
@@ -65,7 +66,8 @@ class FakeEngine:
                 if self.error is not None and tile == TILES // 2:
                     raise self.error
             self.finished += 1
-            return fake_result(request.scan, self.notes)
+            result = fake_result(request.scan, self.notes)
+            return replace(result, second_opinion=result.map.score / 2) if request.second_opinion else result
         except GeneratorExit:
             self.closed += 1
             raise

@@ -24,6 +24,13 @@ def test_a_detection_is_ready_to_be_shown(scan: Scan) -> None:
     assert len(seen) == TILES + 1
 
 
+def test_a_second_opinion_is_shown_where_it_was_wanted(scan: Scan) -> None:
+    with_it = drain(detection(FakeEngine(), Request(scan, "fake 1.0", second_opinion=True)))
+    assert np.array_equal(with_it.display.residual, display_codes(with_it.result.map.score / 2))
+    alone = drain(detection(FakeEngine(), Request(scan, "fake 1.0")))
+    assert alone.display.residual is None
+
+
 def test_closing_a_detection_closes_the_detector(scan: Scan) -> None:
     engine = FakeEngine()
     steps = detection(engine, Request(scan, "fake 1.0"))

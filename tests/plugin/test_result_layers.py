@@ -6,7 +6,7 @@ from napari.layers import Image
 from fake_engine import fake_result
 from napari_anomaly.anomaly import AnomalyMap
 from napari_anomaly.findings import find
-from napari_anomaly.plugin.display import TOP, prepare, step_of, threshold_of
+from napari_anomaly.plugin.display import TOP, display_codes, prepare, step_of, threshold_of
 from napari_anomaly.plugin.layers import role_of, scan_behind, scan_layer, value_of
 from napari_anomaly.plugin.result_layers import ResultLayers
 from napari_anomaly.scan import Scan
@@ -43,6 +43,31 @@ def test_a_result_is_four_layers_on_the_scan(viewer: ViewerModel, layer: Image, 
     assert shown.shown("supervoxels").data.dtype == np.uint16
     assert shown.mask.data.dtype == np.uint8
     assert shown.map.data.dtype == np.uint8
+
+
+def test_a_second_opinion_is_a_hidden_layer_below_the_map_that_goes_with_its_result(
+    viewer: ViewerModel, shown: ResultLayers, scan: Scan
+) -> None:
+    result = fake_result(scan)
+    opinion = np.clip(result.map.score - 0.05, 0, 1)
+    shown.show(prepare(result.map, result.supervoxels, opinion), scan)
+    layer = shown.shown("residual")
+    assert layer.name.endswith("second opinion")
+    assert not layer.visible
+    assert np.array_equal(layer.data, display_codes(opinion))
+    low, high = layer.contrast_limits
+    colours = layer.colormap.map(np.clip((layer.data.ravel() - low) / (high - low), 0, 1))
+    assert np.array_equal(
+        colours[:, 3].reshape(layer.data.shape) > 0, opinion >= np.float32(threshold_of(51))
+    )
+    assert threshold_of(51) == pytest.approx(0.9)
+    shown.set_opacity(0.3)
+    assert layer.opacity == pytest.approx(0.3)
+    layer.visible = True
+    shown.show(prepare(result.map, result.supervoxels), scan)
+    assert shown.shown("residual") is None
+    assert not layer.visible
+    assert not layer.data.any()
 
 
 def test_the_scan_stays_selected(viewer: ViewerModel, layer: Image, shown: ResultLayers) -> None:

@@ -33,6 +33,13 @@ def test_without_a_scan_there_is_nothing_to_detect(section: RunSection) -> None:
     assert not section.detect.isEnabled()
 
 
+def test_a_second_opinion_is_asked_for_by_the_reader_alone(section: RunSection, qtbot: QtBot) -> None:
+    assert not section.second_opinion
+    qtbot.keyClick(section.second, Qt.Key.Key_Space)
+    assert section.second_opinion
+    assert section.second.toolTip()
+
+
 def test_the_choice_of_a_scan_stays_where_it_can(section: RunSection, layers: list[Image]) -> None:
     section.set_layers(layers, layers[1])
     heard: list[bool] = []

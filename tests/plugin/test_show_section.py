@@ -29,8 +29,8 @@ def test_layers_are_shown_as_they_are_without_signals(section: ShowSection) -> N
     heard: list[tuple[str, bool]] = []
     section.layer_toggled.connect(lambda role, on: heard.append((role, on)))
     section.show_layers({"map": True, "mask": False})
-    assert [box.isChecked() for box in section.boxes.values()] == [True, False, False]
-    assert [box.isEnabled() for box in section.boxes.values()] == [True, True, False]
+    assert [box.isChecked() for box in section.boxes.values()] == [True, False, False, False]
+    assert [box.isEnabled() for box in section.boxes.values()] == [True, True, False, False]
     assert heard == []
 
 

@@ -38,7 +38,7 @@ __all__ = ["DetectPanel"]
 
 Answer: TypeAlias = tuple[Findings, UInt8[np.ndarray, "z y x"]]
 
-_ROLES: tuple[Role, ...] = ("map", "mask", "proxies")
+_ROLES: tuple[Role, ...] = ("map", "mask", "proxies", "residual")
 # The longest side that every graphics card can hold as a volume; above, napari shows every second voxel.
 _LARGEST_3D = 2048
 # The window is up and quiet by then; torch takes a second or two to load.
@@ -239,7 +239,7 @@ class DetectPanel(QWidget):
             self.message.error(str(error))
             return
         self.message.clear_text()
-        request = Request(scan, detector, self.run.chosen_device)
+        request = Request(scan, detector, self.run.chosen_device, self.run.second_opinion)
         self.run.show_running()
         listener = Listener[Outcome](
             done=partial(self._on_detected, case),

@@ -64,15 +64,23 @@ class Display:
         What the detector made.
     plain, snapped
         Display copies of the map: voxel by voxel, and supervoxel by supervoxel.
+    residual
+        Display copy of the second opinion; None where it was not asked for.
     """
 
     anomaly_map: AnomalyMap
     supervoxels: Supervoxels
     plain: UInt8[np.ndarray, "z y x"]
     snapped: UInt8[np.ndarray, "z y x"]
+    residual: UInt8[np.ndarray, "z y x"] | None = None
 
 
-def prepare(anomaly_map: AnomalyMap, supervoxels: Supervoxels) -> Display:
-    """Compute the display copies of a map."""
+def prepare(
+    anomaly_map: AnomalyMap,
+    supervoxels: Supervoxels,
+    second_opinion: Float32[np.ndarray, "z y x"] | None = None,
+) -> Display:
+    """Compute the display copies of a map, and of a second opinion."""
     plain = display_codes(anomaly_map.score)
-    return Display(anomaly_map, supervoxels, plain, _snapped_codes(anomaly_map, supervoxels))
+    residual = None if second_opinion is None else display_codes(second_opinion)
+    return Display(anomaly_map, supervoxels, plain, _snapped_codes(anomaly_map, supervoxels), residual)

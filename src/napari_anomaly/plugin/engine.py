@@ -46,11 +46,14 @@ class Request:
         Name of a bundled detector, or the path of a file.
     device
         See `Device.name`.
+    second_opinion
+        Whether to ask for a second opinion, too.
     """
 
     scan: Scan
     detector: str | Path
     device: str = AUTOMATIC
+    second_opinion: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,7 +114,8 @@ class TheDetector:
         from napari_anomaly.detector.settings import DetectSettings
 
         detector = load(request.detector)
-        settings = DetectSettings.model_validate({"device": request.device})
+        wishes = {"device": request.device, "second_opinion": request.second_opinion}
+        settings = DetectSettings.model_validate(wishes)
         return cast(Result, (yield from detect(request.scan, detector, settings)))
 
 
@@ -119,5 +123,5 @@ def detection(engine: Engine, request: Request) -> Steps[Outcome]:
     """Detect, and prepare what the window shows, so that nothing is left to be computed there."""
     result = yield from engine.detect(request)
     yield Progress(0, 0, "preparing the layers")
-    display = prepare(result.map, result.supervoxels)
+    display = prepare(result.map, result.supervoxels, getattr(result, "second_opinion", None))
     return Outcome(result, display, tuple(getattr(result, "notes", ())))

@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 LayerTuple: TypeAlias = tuple[Any, dict[str, Any], str]
-Role: TypeAlias = Literal["scan", "map", "mask", "proxies", "supervoxels"]
+Role: TypeAlias = Literal["scan", "map", "mask", "proxies", "supervoxels", "residual"]
 
 ROLE = "napari_anomaly"
 SCAN = "napari_anomaly_scan"

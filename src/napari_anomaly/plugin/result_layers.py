@@ -13,7 +13,7 @@ from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import Colormap, ensure_colormap
 
 from napari_anomaly.findings import Findings
-from napari_anomaly.plugin.display import TOP, Display
+from napari_anomaly.plugin.display import TOP, Display, step_of
 from napari_anomaly.plugin.layers import ROLE, SCAN, VALUE, Role, lock, outline
 from napari_anomaly.scan import Scan
 
@@ -23,11 +23,15 @@ __all__ = ["ResultLayers"]
 _RAMP_FROM = 0.38
 
 
-def _ramp() -> Colormap:
+_RESIDUAL_FROM = 0.9
+"""Share of normal voxels with a lower residual at which the second opinion begins to show."""
+
+
+def _ramp(source: str = "inferno", name: str = "anomaly") -> Colormap:
     # Transparent below the threshold, then the bright part of a ramp with even steps for every kind of colour
     # vision.
-    colours = ensure_colormap("inferno").map(np.linspace(_RAMP_FROM, 1.0, 64))
-    return Colormap(colours, name="anomaly", display_name="anomaly", low_color=(0.0, 0.0, 0.0, 0.0))
+    colours = ensure_colormap(source).map(np.linspace(_RAMP_FROM, 1.0, 64))
+    return Colormap(colours, name=name, display_name=name, low_color=(0.0, 0.0, 0.0, 0.0))
 
 
 class ResultLayers:
@@ -68,8 +72,9 @@ class ResultLayers:
         return layer if isinstance(layer, Labels) else None
 
     def shown(self, role: Role) -> Layer | None:
-        """Give the layer of a role, if it is in the viewer."""
-        return self._find(role)
+        """Give the layer of a role, if it is in the viewer and holds something of the last result."""
+        stale = role == "residual" and (self._display is None or self._display.residual is None)
+        return None if stale else self._find(role)
 
     def show(self, display: Display, scan: Scan) -> None:
         """Show a result: the map at once, proxies and supervoxels hidden until the reader wants them."""
@@ -82,6 +87,7 @@ class ResultLayers:
         self._image("proxies", image, scan, visible=False, colormap="gray", contrast_limits=window, **plain)
         self._labels("supervoxels", ids, scan, visible=False, opacity=0.5)
         over = {"opacity": 0.8, "blending": "translucent_no_depth", "contrast_limits": self._limits}
+        self._show_residual(display.residual, scan, {**over, **plain})
         self._image("map", self._codes, scan, colormap=_ramp(), **over, **plain)
         map_layer = self._find("map")
         if map_layer is not None:
@@ -89,6 +95,21 @@ class ResultLayers:
         # Adding a layer selects it; the reader was windowing the scan.
         if selection:
             self._viewer.layers.selection = selection
+
+    def _show_residual(
+        self, codes: UInt8[np.ndarray, "z y x"] | None, scan: Scan, look: dict[str, Any]
+    ) -> None:
+        if codes is not None:
+            limits = (step_of(_RESIDUAL_FROM) - 0.5, float(TOP))
+            ramp = _ramp("viridis", "second opinion")
+            look = {**look, "contrast_limits": limits, "colormap": ramp, "visible": False}
+            self._image("residual", codes, scan, **look)
+            return
+        # one of an earlier detection would contradict the map
+        layer = self._find("residual")
+        if layer is not None:
+            layer.visible = False
+            layer.data = np.zeros(scan.geometry.shape, np.uint8)
 
     def show_threshold(self, step: int) -> None:
         """Move the threshold of the map, live: nothing is computed."""
@@ -143,7 +164,7 @@ class ResultLayers:
 
     def set_opacity(self, opacity: float) -> None:
         """Set how much the map and the proxies cover the scan, 0 to 1."""
-        for role in ("map", "proxies", "supervoxels"):
+        for role in ("map", "proxies", "supervoxels", "residual"):
             layer = self._find(role)
             if layer is not None:
                 layer.opacity = opacity
@@ -211,14 +232,14 @@ class ResultLayers:
 
     def _keep(self, role: Role, layer: Layer) -> None:
         self._made[role] = layer
-        if role in ("map", "proxies"):
+        if role in ("map", "proxies", "residual"):
             lock(layer)
 
     def _common(self, role: Role, scan: Scan) -> dict[str, Any]:
         layer = self._layer
-        titles = {"map": "anomaly map", "mask": "mask", "proxies": "proxies", "supervoxels": "supervoxels"}
+        titles = {"map": "anomaly map", "residual": "second opinion"}
         return {
-            "name": f"{layer.name}: {titles[role]}",
+            "name": f"{layer.name}: {titles.get(role, role)}",
             "scale": layer.scale,
             "translate": layer.translate,
             "rotate": layer.rotate,

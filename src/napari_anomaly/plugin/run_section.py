@@ -7,7 +7,7 @@ from typing import Any
 from napari.layers import Image
 from psygnal import Signal
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog, QGridLayout, QProgressBar, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QProgressBar, QSpinBox, QVBoxLayout, QWidget
 
 from napari_anomaly.plugin.engine import AUTOMATIC, Device
 from napari_anomaly.plugin.parts import button, caption, row, slim_combo, words
@@ -60,6 +60,11 @@ class RunSection(QWidget):
         for name in detectors:
             self.detector.addItem(name, name)
         self.detector.addItem(_FROM_FILE)
+        self.second = QCheckBox("second opinion")
+        self.second.setToolTip(
+            "Ask another method, too, one that rebuilds the scan from normal patterns: what it cannot rebuild becomes "
+            "a layer of its own. Takes a few seconds more"
+        )
         self.detector.activated.connect(self._on_detector)
         self.device = slim_combo("What to compute on. Automatic takes the fastest that works")
         self.device.addItem("automatic", AUTOMATIC)
@@ -91,7 +96,7 @@ class RunSection(QWidget):
         self.extras.setLayout(row(self.badge, self.volume, stretch=0))
         grid.addWidget(self.extras, 1, 1)
         grid.addWidget(caption("Detector", self.detector), 2, 0)
-        grid.addWidget(self.detector, 2, 1)
+        grid.addLayout(row(self.detector, self.second, stretch=0), 2, 1)
         grid.addWidget(caption("Device", self.device), 3, 0)
         grid.addWidget(self.device, 3, 1)
         running = QVBoxLayout()
@@ -120,6 +125,11 @@ class RunSection(QWidget):
     def chosen_device(self) -> str:
         """Name of the chosen device."""
         return str(self.device.currentData())
+
+    @property
+    def second_opinion(self) -> bool:
+        """Whether a second opinion is wanted."""
+        return self.second.isChecked()
 
     def set_layers(self, layers: Sequence[Image], choose: Image | None = None) -> None:
         """Offer these scans; the choice stays where it can.

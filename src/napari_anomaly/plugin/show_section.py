@@ -20,6 +20,11 @@ _LAYERS: dict[Role, tuple[str, str]] = {
     ),
     "mask": ("mask", "The outline of the findings, as they would be exported"),
     "proxies": ("proxies", "The superpixel image: every superpixel in its mean intensity"),
+    "residual": (
+        "second",
+        "The second opinion: what could not be rebuilt from normal patterns, from one normal voxel in ten (teal) to "
+        "none (yellow)",
+    ),
 }
 _PLANES: dict[Plane, tuple[str, str]] = {
     "axial": ("A", "Axial: front is up, the patient's right is on the left"),
