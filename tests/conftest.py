@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,16 @@ def pytest_configure(config: pytest.Config) -> None:
     from vispy.gloo.glir import GlirProgram
 
     GlirProgram.delete = lambda self: None
+
+
+@pytest.fixture(autouse=True)
+def reviews(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Keep reviews of tests out of the folders of whoever runs them."""
+    folder = tmp_path / "reviews"
+    monkeypatch.setenv("NAPARI_ANOMALY_REVIEWS", str(folder))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    return folder
 
 
 @pytest.fixture

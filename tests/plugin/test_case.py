@@ -100,7 +100,7 @@ def test_the_mask_is_written_even_before_the_findings_are_there(
 
 def test_what_was_painted_is_written(case: Case, scan: Scan, tmp_path: Path) -> None:
     case.show_result(outcome_of(scan))
-    case.layers.show_findings(case.session.findings, scan)
+    case.show_findings(case.session.findings, case.session.findings.mask)
     case.layers.mask.data[0, 0, 0] = 1
     path = drain(writing_mask(case, tmp_path / "mask.nii.gz"))
     assert read_scan(path).voxels[0, 0, 0] == 1

@@ -29,7 +29,7 @@ def shown(viewer: ViewerModel, layer: Image, scan: Scan) -> ResultLayers:
     layers = ResultLayers(viewer, layer)
     layers.show_threshold(step_of(0.99))
     layers.show(prepare(result.map, result.supervoxels), scan)
-    layers.show_findings(find(result.map, 0.99), scan)
+    layers.show_mask(find(result.map, 0.99).mask, scan)
     return layers
 
 
@@ -99,7 +99,7 @@ def test_a_second_result_updates_the_same_layers(
     score[5, 5, 5] = 0.9999
     empty = AnomalyMap(score, scan.geometry, 0.5, "other", "1" * 64, 0.99, 0.0)
     shown.show(prepare(empty, fake_result(scan).supervoxels), scan)
-    shown.show_findings(find(empty, 0.99), scan)
+    shown.show_mask(find(empty, 0.99).mask, scan)
     assert list(viewer.layers) == before
     assert int(shown.mask.data.sum()) == 1
     assert value_of(shown.map.metadata) is empty.score
@@ -108,7 +108,7 @@ def test_a_second_result_updates_the_same_layers(
 def test_a_layer_that_was_removed_is_made_again(viewer: ViewerModel, shown: ResultLayers, scan: Scan) -> None:
     viewer.layers.remove(shown.mask)
     assert shown.mask is None
-    shown.show_findings(find(fake_result(scan).map, 0.99), scan)
+    shown.show_mask(find(fake_result(scan).map, 0.99).mask, scan)
     assert shown.mask in viewer.layers
 
 
@@ -120,18 +120,54 @@ def test_snap_shows_whole_supervoxels(shown: ResultLayers) -> None:
     assert shown.map.data is plain
 
 
-def test_painted_corrections_survive_the_threshold(shown: ResultLayers, scan: Scan) -> None:
-    assert not shown.painted
+def test_strokes_are_what_was_painted_since(shown: ResultLayers) -> None:
+    assert shown.strokes() is None
     mask = shown.mask.data
     inside = tuple(np.argwhere(mask > 0)[0])
-    outside = (0, 0, 0)
-    mask[inside], mask[outside] = 0, 1
-    assert shown.painted
-    shown.show_findings(find(fake_result(scan).map, 0.9), scan)
-    assert shown.mask.data[outside] == 1
-    assert shown.mask.data[inside] == 0
-    shown.show_findings(find(fake_result(scan).map, 0.99), scan)
-    assert shown.mask.data[outside] == 1
+    mask[inside], mask[0, 0, 0] = 0, 1
+    flat, values = shown.strokes()
+    assert flat.tolist() == [0, np.ravel_multi_index(inside, mask.shape)]
+    assert values.tolist() == [1, -1]
+    shown.keep_strokes((flat, values))
+    assert shown.strokes() is None
+
+
+def test_strokes_can_be_dropped(shown: ResultLayers) -> None:
+    before = shown.mask.data.copy()
+    shown.mask.data[0, 0, 0] = 1
+    shown.drop_strokes()
+    assert np.array_equal(shown.mask.data, before)
+
+
+def test_a_new_mask_leaves_a_stroke_that_is_being_made(shown: ResultLayers, scan: Scan) -> None:
+    data = shown.mask.data
+    data[0, 0, 0] = 1
+    shown.show_mask(find(fake_result(scan).map, 0.9).mask, scan)
+    assert shown.mask.data is data
+    assert shown.strokes()[0].tolist() == [0]
+
+
+def test_regions_go_in_and_out_of_the_mask(shown: ResultLayers) -> None:
+    place = (slice(0, 1), slice(0, 2), slice(0, 2))
+    where = np.array([[[True, False], [False, True]]])
+    shown.change_mask([(place, where, True)])
+    assert np.array_equal(shown.mask.data[place] > 0, where)
+    shown.change_mask([(place, where, False)])
+    assert not shown.mask.data[place].any()
+    assert shown.strokes() is None
+
+
+def test_marks_are_drawn_anew_each_time(shown: ResultLayers, viewer: ViewerModel, scan: Scan) -> None:
+    shown.show_marks([], scan)
+    assert shown.shown("marks") is None
+    one, two = (slice(0, 1),) * 3, (slice(1, 2),) * 3
+    here = np.ones((1, 1, 1), dtype=bool)
+    shown.show_marks([(one, here, 2), (two, here, 1)], scan)
+    marks = shown.shown("marks").data
+    assert (marks[0, 0, 0], marks[1, 1, 1], int((marks > 0).sum())) == (2, 1, 2)
+    shown.show_marks([(two, here, 2)], scan)
+    assert (marks[0, 0, 0], marks[1, 1, 1]) == (0, 2)
+    assert role_of(viewer.layers.selection.active) == "scan"
 
 
 def test_map_and_scan_are_protected_where_napari_can(shown: ResultLayers) -> None:

@@ -14,7 +14,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from napari_anomaly.cli import detect, evaluate, info, train, train_anatomy, train_proxy
+from napari_anomaly.cli import detect, evaluate, info, screen, train, train_anatomy, train_proxy
 from napari_anomaly.cli.batch import EXPECTED, complain
 
 __all__ = ["main"]
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Find what is unusual in 3D scans. Research software, not a medical device.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (detect, evaluate, train, train_anatomy, train_proxy, info):
+    for command in (detect, screen, evaluate, train, train_anatomy, train_proxy, info):
         command.add(commands)
     options = parser.parse_args(arguments)
     run: Callable[[argparse.Namespace], bool] = options.run

@@ -3,20 +3,19 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import napari.viewer
-import numpy as np
-from jaxtyping import UInt8
 from napari.components import ViewerModel
-from napari.layers import Image, Layer
+from napari.layers import Layer
 from psygnal import Signal
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_anomaly.errors import AnomalyError
-from napari_anomaly.findings import Finding, Findings
+from napari_anomaly.findings import Finding
 from napari_anomaly.plugin.case import Case, reading, writing_map, writing_mask
+from napari_anomaly.plugin.desk import Desk, desk_of
 from napari_anomaly.plugin.engine import Engine, Outcome, Request, TheDetector, detection
 from napari_anomaly.plugin.export_section import ExportSection
 from napari_anomaly.plugin.findings_table import FindingsTable, summary
@@ -32,11 +31,8 @@ from napari_anomaly.plugin.view import Plane, current_plane, jump, set_plane, tr
 from napari_anomaly.plugin.windows import Window
 from napari_anomaly.progress import Progress, Steps
 from napari_anomaly.scan import Scan
-from napari_anomaly.session import Question
 
 __all__ = ["DetectPanel"]
-
-Answer: TypeAlias = tuple[Findings, UInt8[np.ndarray, "z y x"]]
 
 _ROLES: tuple[Role, ...] = ("map", "mask", "proxies", "residual")
 # The longest side that every graphics card can hold as a volume; above, napari shows every second voxel.
@@ -70,11 +66,12 @@ class DetectPanel(QWidget):
         self.viewer: ViewerModel = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self.engine = TheDetector() if engine is None else engine
         self.jobs = Jobs()
-        self.counts = Jobs(listed=False)
+        self.desk = desk_of(self.viewer)
+        self._seat = object()
+        self.counts = self.desk.counts
         self._devices = Jobs(listed=False)
         self._others: list[Jobs] = []
-        self._cases: dict[Layer, Case] = {}
-        self._case: Case | None = None
+        self._watched: set[Layer] = set()
         self._known: list[Layer] = []
         self._fresh = False
         prefer_our_reader()
@@ -134,6 +131,13 @@ class DetectPanel(QWidget):
         self.table.chosen.connect(self.go_to)
         self.export.mask_wanted.connect(self.export_mask)
         self.export.map_wanted.connect(self.export_map)
+        desk = self.desk
+        desk.enter(
+            self._seat,
+            (desk.case_changed, self._on_case),
+            (desk.findings_changed, self._on_findings),
+            (desk.problem, self._on_failed_count),
+        )
         events = self.viewer.layers.events
         pairs: list[tuple[Any, Callable[..., object]]] = [
             (events.inserted, self._refresh_scans),
@@ -145,8 +149,7 @@ class DetectPanel(QWidget):
         ]
         for emitter, callback in pairs:
             emitter.connect(callback)
-        jobs = (self.jobs, self.counts, self._devices)
-        self.destroyed.connect(partial(_release, pairs, jobs))
+        self.destroyed.connect(partial(_release, pairs, (self.jobs, self._devices), desk, self._seat))
         QTimer.singleShot(_DEVICES_AFTER_MS, self._fill_devices)
 
     # Which scan
@@ -154,12 +157,17 @@ class DetectPanel(QWidget):
     @property
     def case(self) -> Case | None:
         """The scan that is being read."""
-        return self._case
+        return self.desk.case
+
+    @property
+    def _case(self) -> Case | None:
+        return self.desk.case
 
     def _refresh_scans(self, event: object = None) -> None:
         layers = [layer for layer in self.viewer.layers if is_scan(layer)]
         for layer in layers:
-            if layer not in self._cases:
+            if layer not in self._watched:
+                self._watched.add(layer)
                 layer.events.name.connect(self._refresh_scans)
                 if role_of(layer) == "scan":
                     lock(layer)
@@ -176,34 +184,26 @@ class DetectPanel(QWidget):
         if self.jobs.cancel():
             self.run.show_idle("stopped")
             self.message.note("Another scan was chosen: the detection was stopped.")
+        known = layer is None or self.desk.knows(layer)
+        if self.desk.heard(lambda: self.desk.choose(layer)) and self._case is not None and not known:
+            self._welcome(self._case)
+
+    def _welcome(self, case: Case) -> None:
+        case.layer.events.contrast_limits.connect(partial(self._on_limits, case))
+        if case.scan.notes:
+            self.message.note("\n".join(case.scan.notes))
+
+    def _on_case(self) -> None:
         if self._case is not None:
-            self._case.layers.hide()
-        self._case = self._open_case(layer)
-        if self._case is not None and self._case.session.map is not None:
-            self._case.layers.set_visible("map", True)
+            self.run.choose(self._case.layer)
+            self._watch_layers(self._case)
         self._show_case()
 
-    def _open_case(self, layer: Image | None) -> Case | None:
-        if layer is None:
-            return None
-        if layer not in self._cases:
-            try:
-                case = Case(self.viewer, layer)
-            except AnomalyError as error:
-                self.message.error(str(error))
-                return None
-            self._cases[layer] = case
-            layer.events.contrast_limits.connect(partial(self._on_limits, case))
-            if case.scan.notes:
-                self.message.note("\n".join(case.scan.notes))
-        return self._cases[layer]
-
     def _on_removed(self, event: Any) -> None:
-        layer: Layer = event.value
-        if self._case is not None and layer is self._case.layer and self.jobs.cancel():
+        if event.value is self.run.layer and self.jobs.cancel():
             self.run.show_idle("stopped")
             self.message.note("The scan was closed: the detection was stopped.")
-        self._cases.pop(layer, None)
+        self._watched.discard(event.value)
         self._refresh_scans()
         self._refresh_layers()
 
@@ -264,13 +264,11 @@ class DetectPanel(QWidget):
 
     def _on_detected(self, case: Case, outcome: Outcome) -> None:
         self.run.show_idle(f"done in {self._job.seconds:.0f} s")
-        try:
-            case.show_result(outcome)
-        except AnomalyError as error:
-            self.message.error(str(error))
+        if not self.desk.heard(lambda: self.desk.show_result(case, outcome)):
             return
-        if outcome.notes:
-            self.message.note("\n".join(outcome.notes))
+        notes = (*outcome.notes, *case.remarks)
+        if notes:
+            self.message.note("\n".join(notes))
         self._fresh = True
         self._watch_layers(case)
         self._on_opacity(self.show_.opacity.value() / 100)
@@ -297,39 +295,24 @@ class DetectPanel(QWidget):
         session.threshold = self.threshold.threshold
         session.min_volume_mm3 = self.threshold.min_volume_mm3
         self.threshold.show_false_findings(session.false_findings)
-        self._count()
+        self.desk.count()
 
     def _on_snap(self, on: bool) -> None:
         if self._case is not None:
             self._case.session.snap = on
             self._case.layers.show_snap(on)
-            self._count()
-
-    def _count(self) -> None:
-        """Have the findings computed beside the window, and shown."""
-        case = self._case
-        question = case.session.question if case is not None else None
-        if case is None or question is None or case.session.has_findings:
-            return
-        listener = Listener[Answer](
-            done=partial(self._on_findings, case, question), failed=self._on_failed_count
-        )
-        self.counts.start(partial(_answer, question), listener)
+            self.desk.count()
 
     def _on_failed_count(self, error: Exception) -> None:
         self.message.error(words_for(error))
 
-    def _on_findings(self, case: Case, question: Question, answer: Answer) -> None:
-        findings, mask = answer
-        if not case.session.accept(question, findings):
+    def _on_findings(self) -> None:
+        case = self._case
+        if case is None or not case.session.has_findings:
             return
-        first = case.layers.mask is None
-        case.layers.show_findings(findings, case.scan, mask)
-        if first:
-            self._watch_layers(case)
-        if case is self._case:
-            self._show_findings()
-            self._refresh_layers()
+        self._watch_layers(case)
+        self._show_findings()
+        self._refresh_layers()
         if self._fresh:
             self._fresh = False
             self.ended.emit("")
@@ -373,12 +356,13 @@ class DetectPanel(QWidget):
             self.threshold.show_false_findings(session.false_findings)
         self._show_findings()
         self._refresh_layers()
-        self._count()
+        self.desk.count()
 
     def _watch_layers(self, case: Case) -> None:
         for role in _ROLES:
             layer = case.layers.shown(role)
-            if layer is not None:
+            if layer is not None and layer not in self._watched:
+                self._watched.add(layer)
                 layer.events.visible.connect(self._refresh_layers)
 
     def _refresh_layers(self, event: object = None) -> None:
@@ -469,15 +453,9 @@ class DetectPanel(QWidget):
     def closeEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
         """Stop what runs; nothing of it may arrive in a dock that is gone."""
         self.jobs.close()
-        self.counts.close()
         self._devices.close()
+        self.desk.leave(self._seat)
         super().closeEvent(event)
-
-
-def _answer(question: Question) -> Steps[Answer]:
-    yield Progress(0, 0, "counting")
-    findings = question.answer()
-    return findings, findings.mask
 
 
 def _devices(engine: Engine) -> Steps[Any]:
@@ -490,10 +468,15 @@ def _same_steps(steps: Steps[Any]) -> Steps[Any]:
 
 
 def _release(
-    pairs: list[tuple[Any, Callable[..., object]]], jobs: tuple[Jobs, ...], _: object = None
+    pairs: list[tuple[Any, Callable[..., object]]],
+    jobs: tuple[Jobs, ...],
+    desk: Desk,
+    seat: object,
+    _: object = None,
 ) -> None:
     """Let go of the viewer when the dock is gone: a closed dock must not answer."""
     for each in jobs:
         each.close()
     for emitter, callback in pairs:
         emitter.disconnect(callback)
+    desk.leave(seat)

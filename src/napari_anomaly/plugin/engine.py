@@ -122,6 +122,8 @@ class TheDetector:
 def detection(engine: Engine, request: Request) -> Steps[Outcome]:
     """Detect, and prepare what the window shows, so that nothing is left to be computed there."""
     result = yield from engine.detect(request)
+    # A review is tied to both fingerprints; they are computed once, and here nobody waits for them.
+    _ = request.scan.sha256, result.map.sha256
     yield Progress(0, 0, "preparing the layers")
     display = prepare(result.map, result.supervoxels, getattr(result, "second_opinion", None))
     return Outcome(result, display, tuple(getattr(result, "notes", ())))

@@ -29,6 +29,7 @@ __all__ = [
     "Role",
     "is_scan",
     "lock",
+    "marks",
     "mask_layer",
     "outline",
     "placement",
@@ -40,13 +41,15 @@ __all__ = [
 ]
 
 LayerTuple: TypeAlias = tuple[Any, dict[str, Any], str]
-Role: TypeAlias = Literal["scan", "map", "mask", "proxies", "supervoxels", "residual"]
+Role: TypeAlias = Literal["scan", "map", "mask", "proxies", "supervoxels", "residual", "marks"]
 
 ROLE = "napari_anomaly"
 SCAN = "napari_anomaly_scan"
 VALUE = "napari_anomaly_value"
 
 _MASK_COLOUR = (0.34, 0.71, 0.91, 1.0)
+_CHOSEN_COLOUR = (1.0, 0.93, 0.35, 1.0)
+_GHOST_COLOUR = (0.72, 0.72, 0.72, 0.75)
 _UNITS = {
     "mm": 1.0,
     "millimeter": 1.0,
@@ -211,6 +214,13 @@ def outline() -> DirectLabelColormap:
     """Give the one colour of masks; everything else is clear."""
     clear = np.zeros(4)
     return DirectLabelColormap(color_dict={None: clear, 0: clear, 1: np.array(_MASK_COLOUR)})
+
+
+def marks() -> DirectLabelColormap:
+    """Give the colours of what is chosen (1) and of what was judged false (2)."""
+    clear = np.zeros(4)
+    colours = {None: clear, 0: clear, 1: np.array(_CHOSEN_COLOUR), 2: np.array(_GHOST_COLOUR)}
+    return DirectLabelColormap(color_dict=colours)
 
 
 def value_of(metadata: Mapping[str, Any]) -> Float32[np.ndarray, "z y x"] | None:

@@ -4,20 +4,23 @@ Removing a layer and adding another would lose what the reader set on it, and cr
 """
 
 import warnings
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Int8, Num, UInt8
+from jaxtyping import Bool, Int, Int8, Num, UInt8
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import Colormap, ensure_colormap
 
-from napari_anomaly.findings import Findings
 from napari_anomaly.plugin.display import TOP, Display, step_of
-from napari_anomaly.plugin.layers import ROLE, SCAN, VALUE, Role, lock, outline
+from napari_anomaly.plugin.layers import ROLE, SCAN, VALUE, Role, lock, marks, outline
 from napari_anomaly.scan import Scan
 
-__all__ = ["ResultLayers"]
+__all__ = ["Place", "ResultLayers", "Strokes"]
+
+Place: TypeAlias = tuple[slice, slice, slice]
+Strokes: TypeAlias = tuple[Int[np.ndarray, " voxels"], Int8[np.ndarray, " voxels"]]
 
 # A share of the ramp is too dark to be told from the scan; what is left keeps even steps.
 _RAMP_FROM = 0.38
@@ -35,7 +38,7 @@ def _ramp(source: str = "inferno", name: str = "anomaly") -> Colormap:
 
 
 class ResultLayers:
-    """The layers of one scan's result: map, mask, proxies and supervoxels.
+    """The layers of one scan's result: map, mask, proxies, supervoxels, second opinion, outlines of the chosen.
 
     Layers are made once and then updated in place; one that the user has removed is made again.
 
@@ -55,7 +58,7 @@ class ResultLayers:
         self._step = 1
         self._made: dict[Role, Layer] = {}
         self._mask_shown: UInt8[np.ndarray, "z y x"] | None = None
-        self._strokes: Int8[np.ndarray, "z y x"] | None = None
+        self._marked: list[tuple[slice, slice, slice]] = []
         # The outline is for planes; that 3D shows the mask filled needs no box over the scan.
         warnings.filterwarnings("ignore", message="Contours are not displayed", category=UserWarning)
 
@@ -79,7 +82,7 @@ class ResultLayers:
     def show(self, display: Display, scan: Scan) -> None:
         """Show a result: the map at once, proxies and supervoxels hidden until the reader wants them."""
         self._display = display
-        self._mask_shown = self._strokes = None
+        self._mask_shown = None
         selection = set(self._viewer.layers.selection)
         ids, image = display.supervoxels.ids, display.supervoxels.image
         plain = {"interpolation2d": "nearest", "rendering": "mip"}
@@ -127,34 +130,81 @@ class ResultLayers:
         if layer is not None and self._display is not None:
             layer.data = self._codes
 
-    def show_findings(
-        self, findings: Findings, scan: Scan, mask: UInt8[np.ndarray, "z y x"] | None = None
-    ) -> None:
-        """Show findings as the mask, an outline in one colour.
+    def show_mask(self, mask: UInt8[np.ndarray, "z y x"], scan: Scan) -> None:
+        """Show the mask, an outline in one colour; a stroke that is being painted stays.
 
         Parameters
         ----------
-        findings
-            What was found.
-        scan
-            The scan they belong to.
         mask
-            The mask where it is at hand already, or differs from the findings (a review took some out); it is
-            taken over and must not be used further.
+            1 inside, 0 outside.
+        scan
+            The scan it belongs to.
         """
+        pending = self._unread()
+        layer = self.mask
+        if layer is not None and layer.data.shape == mask.shape:
+            # In place: a new array would end a stroke that the reader's hand is still making.
+            layer.data[...] = mask
+            self._mask_shown = mask
+            if pending is not None:
+                flat, values = pending
+                layer.data.reshape(-1)[flat] = values > 0
+            layer.refresh()
+            return
         selection = set(self._viewer.layers.selection)
-        self._note_strokes()
-        voxels = findings.mask if mask is None else mask
-        if self._strokes is not None:
-            voxels[self._strokes > 0] = 1
-            voxels[self._strokes < 0] = 0
-        self._labels("mask", voxels, scan, visible=False, colormap=outline(), opacity=1.0)
-        self._mask_shown = voxels.copy()
+        self._labels("mask", mask.copy(), scan, visible=False, colormap=outline(), opacity=1.0)
+        self._mask_shown = mask
         layer = self.mask
         if layer is not None and layer.contour != 1:
             layer.contour = 1
         if selection:
             self._viewer.layers.selection = selection
+
+    def change_mask(self, changes: Sequence[tuple[Place, Bool[np.ndarray, "_ _ _"], bool]]) -> None:
+        """Take regions into the mask, or out of it.
+
+        Parameters
+        ----------
+        changes
+            A box, which voxels of it, and whether they are in.
+        """
+        layer = self.mask
+        if layer is None or self._mask_shown is None or not changes:
+            return
+        for place, where, inside in changes:
+            for voxels in (layer.data, self._mask_shown):
+                voxels[place][where] = inside
+        layer.refresh()
+
+    def show_marks(self, regions: Sequence[tuple[Place, Bool[np.ndarray, "_ _ _"], int]], scan: Scan) -> None:
+        """Outline regions: what is chosen, and the ghosts of what was judged false.
+
+        Parameters
+        ----------
+        regions
+            A box, which voxels of it, and 1 for chosen or 2 for a ghost; later ones cover earlier ones.
+        scan
+            The scan they belong to.
+        """
+        layer = self._find("marks")
+        if not isinstance(layer, Labels) or layer.data.shape != scan.geometry.shape:
+            if not regions:
+                return
+            selection = set(self._viewer.layers.selection)
+            empty = np.zeros(scan.geometry.shape, dtype=np.uint8)
+            self._labels("marks", empty, scan, visible=True, colormap=marks(), opacity=1.0)
+            self._viewer.layers.selection = selection
+            layer = self._find("marks")
+        if not isinstance(layer, Labels):
+            return
+        for place in self._marked:
+            layer.data[place] = 0
+        for place, where, value in regions:
+            layer.data[place][where] = value
+        self._marked = [place for place, _, _ in regions]
+        layer.contour = 1
+        layer.visible = True
+        layer.refresh()
 
     def set_visible(self, role: Role, visible: bool) -> None:
         """Show or hide one of the layers."""
@@ -180,24 +230,39 @@ class ResultLayers:
         for layer in self._made.values():
             layer.visible = False
 
-    def _note_strokes(self) -> None:
-        """Keep what the reader painted into the mask: a threshold that moves must not wipe it out."""
+    def strokes(self) -> Strokes | None:
+        """Give the voxels that the reader painted or erased since the last `keep_strokes`.
+
+        Returns
+        -------
+        tuple of arrays, or None
+            Flat indices, rising, and 1 (added) or -1 (erased) for each; None where nothing was painted.
+        """
+        return self._unread()
+
+    def keep_strokes(self, strokes: Strokes) -> None:
+        """Count strokes as shown."""
+        if self._mask_shown is not None:
+            flat, values = strokes
+            self._mask_shown.reshape(-1)[flat] = values > 0
+
+    def drop_strokes(self) -> None:
+        """Take back what was painted since the last `keep_strokes`."""
+        layer = self.mask
+        if layer is not None and self._mask_shown is not None:
+            layer.data[...] = self._mask_shown
+            layer.refresh()
+
+    def _unread(self) -> Strokes | None:
         layer = self.mask
         if layer is None or self._mask_shown is None or self._mask_shown.shape != layer.data.shape:
-            return
+            return None
         # Mostly nothing was painted, and then one fast comparison is all.
-        if np.array_equal(layer.data, self._mask_shown):
-            return
-        painted = (layer.data > 0).astype(np.int8) - (self._mask_shown > 0)
-        strokes = np.zeros_like(painted) if self._strokes is None else self._strokes
-        self._strokes = np.where(painted != 0, painted, strokes)
-        self._mask_shown = layer.data.copy()
-
-    @property
-    def painted(self) -> bool:
-        """Whether the reader has painted into the mask."""
-        self._note_strokes()
-        return self._strokes is not None
+        shown, data = self._mask_shown.reshape(-1), np.asarray(layer.data).reshape(-1)
+        if np.array_equal(shown, data):
+            return None
+        flat = np.flatnonzero((data > 0) != (shown > 0))
+        return (flat, np.where(data[flat] > 0, 1, -1).astype(np.int8)) if flat.size else None
 
     @property
     def _codes(self) -> UInt8[np.ndarray, "z y x"]:
@@ -220,6 +285,7 @@ class ResultLayers:
             layer = self._viewer.add_image(data, **self._common(role, scan), **look)
             self._keep(role, layer)
         else:
+            self._follow(layer, role, scan)
             layer.data = data
 
     def _labels(self, role: Role, data: Num[np.ndarray, "z y x"], scan: Scan, **look: Any) -> None:
@@ -228,7 +294,22 @@ class ResultLayers:
             layer = self._viewer.add_labels(data, **self._common(role, scan), **look)
             self._keep(role, layer)
         else:
+            self._follow(layer, role, scan)
             layer.data = data
+            if role == "marks":
+                self._marked = []
+
+    def _follow(self, layer: Layer, role: Role, scan: Scan) -> None:
+        """Bring a layer to the place of the scan, which may be another one than the layer was made for."""
+        if layer.metadata.get(SCAN) is scan:
+            return
+        common = self._common(role, scan)
+        layer.metadata.update(common["metadata"])
+        layer.name = common["name"]
+        if not (
+            np.allclose(layer.scale, common["scale"]) and np.allclose(layer.translate, common["translate"])
+        ):
+            layer.scale, layer.translate = common["scale"], common["translate"]
 
     def _keep(self, role: Role, layer: Layer) -> None:
         self._made[role] = layer
@@ -237,7 +318,7 @@ class ResultLayers:
 
     def _common(self, role: Role, scan: Scan) -> dict[str, Any]:
         layer = self._layer
-        titles = {"map": "anomaly map", "residual": "second opinion"}
+        titles = {"map": "anomaly map", "marks": "chosen finding", "residual": "second opinion"}
         return {
             "name": f"{layer.name}: {titles.get(role, role)}",
             "scale": layer.scale,

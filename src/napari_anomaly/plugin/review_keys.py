@@ -1,0 +1,155 @@
+"""The keys of review mode: bound while it is on, and nothing of napari's own is changed for it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QApplication,
+    QDialog,
+    QGridLayout,
+    QLabel,
+    QLineEdit,
+    QPlainTextEdit,
+    QTextEdit,
+    QVBoxLayout,
+    QWidget,
+)
+
+__all__ = ["Key", "KeySheet", "ReviewKeys"]
+
+_TYPING = (QLineEdit, QTextEdit, QPlainTextEdit, QAbstractSpinBox)
+_SAME = {"Enter": "Return", "Ctrl+Y": "Ctrl+Shift+Z"}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key.
+
+    Parameters
+    ----------
+    name
+        As Qt calls it: ``"R"``, ``"Ctrl+Z"``, ``"Space"``.
+    text
+        What it does, for the sheet.
+    act
+        Called when it is pressed.
+    """
+
+    name: str
+    text: str
+    act: Callable[[], object]
+
+
+class ReviewKeys(QObject):
+    """Takes keys in one window before napari sees them, while it is on.
+
+    Parameters
+    ----------
+    dock
+        The dock whose window it is.
+    keys
+        What they do.
+    """
+
+    def __init__(self, dock: QWidget, keys: tuple[Key, ...]) -> None:
+        super().__init__(dock)
+        self._dock = dock
+        self._keys: Mapping[str, Key] = {key.name: key for key in keys}
+        self.on = False
+
+    def set_on(self, on: bool) -> None:
+        """Bind the keys, or give them back."""
+        application = QApplication.instance()
+        if application is None or on == self.on:
+            return
+        self.on = on
+        if on:
+            application.installEventFilter(self)
+        else:
+            application.removeEventFilter(self)
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:  # noqa: N802 (Qt's name)
+        """Take a key that is ours, in our window, unless the reader is typing."""
+        kind = event.type()
+        if kind not in (QEvent.Type.KeyPress, QEvent.Type.ShortcutOverride):
+            return False
+        if not isinstance(watched, QWidget) or not self._is_ours(watched):
+            return False
+        key = self._keys.get(_name(event))
+        if key is None:
+            return False
+        if kind == QEvent.Type.ShortcutOverride:
+            # Else a menu of napari's with the same key would take it.
+            event.accept()
+        else:
+            key.act()
+        return True
+
+    def _is_ours(self, widget: QWidget) -> bool:
+        if QApplication.activePopupWidget() is not None or QApplication.activeModalWidget() is not None:
+            return False
+        return not isinstance(widget, _TYPING) and _main(widget) is _main(self._dock)
+
+
+def _main(widget: QWidget) -> QWidget:
+    """Give the outermost window: that of a dock that floats is the one that it was torn from."""
+    window = widget.window() or widget
+    parent = window.parentWidget()
+    return window if parent is None else _main(parent)
+
+
+def _name(event: Any) -> str:
+    modifiers, key = event.modifiers(), event.key()
+    if key == Qt.Key.Key_Question:
+        return "?"
+    name = QKeySequence(int(key)).toString()
+    for modifier, word in (
+        (Qt.KeyboardModifier.ShiftModifier, "Shift+"),
+        (Qt.KeyboardModifier.AltModifier, "Alt+"),
+        (Qt.KeyboardModifier.ControlModifier, "Ctrl+"),
+    ):
+        if modifiers & modifier:
+            name = word + name
+    return _SAME.get(name, name)
+
+
+class KeySheet(QDialog):
+    """The sheet that lists the keys; it does not hold up the reading.
+
+    Parameters
+    ----------
+    parent
+        Whose keys.
+    keys
+        What they do.
+    """
+
+    def __init__(self, parent: QWidget, keys: tuple[Key, ...]) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Keys of review mode")
+        self.setToolTip("The keys while review mode is on; Esc closes this sheet")
+        layout = QVBoxLayout(self)
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(18)
+        half = -(-len(keys) // 2)
+        for place, key in enumerate(keys):
+            name = QLabel(f"<b>{key.name}</b>")
+            grid.addWidget(name, place % half, 2 * (place // half))
+            grid.addWidget(QLabel(key.text), place % half, 2 * (place // half) + 1)
+        layout.addLayout(grid)
+        layout.addWidget(QLabel("With review mode off, all keys are napari's own again."))
+
+    def toggle(self) -> None:
+        """Show the sheet, or put it away."""
+        self.setVisible(not self.isVisible())
+
+    def keyPressEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
+        """Put the sheet away with the key that has shown it."""
+        if event.key() == Qt.Key.Key_Question:
+            self.hide()
+        else:
+            super().keyPressEvent(event)

@@ -1,0 +1,406 @@
+"""The dock of the reader: findings, verdicts, notes, corrections, and what leaves the building."""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, cast
+
+import napari.viewer
+from napari.components import ViewerModel
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QCheckBox, QPushButton, QVBoxLayout, QWidget
+
+from napari_anomaly.findings import Finding, Findings
+from napari_anomaly.plugin.case import Case
+from napari_anomaly.plugin.desk import Desk, desk_of
+from napari_anomaly.plugin.findings_table import summary
+from napari_anomaly.plugin.judge_section import JudgeSection
+from napari_anomaly.plugin.layers import is_scan
+from napari_anomaly.plugin.message import Message, words_for
+from napari_anomaly.plugin.parts import WIDTH, button, row, slim_combo, words
+from napari_anomaly.plugin.review_export import ReviewExport
+from napari_anomaly.plugin.review_keys import Key, KeySheet, ReviewKeys
+from napari_anomaly.plugin.review_table import FILTERS, ReviewTable, Show
+from napari_anomaly.plugin.tools import Tool, Tools
+from napari_anomaly.plugin.view import Plane, jump, set_plane
+from napari_anomaly.review import Change, Review, Verdict, judged
+
+__all__ = ["ReviewPanel"]
+
+_CHECKED = (
+    "QPushButton { padding: 3px; } QPushButton:checked { background-color: #a3541a; font-weight: bold; }"
+)
+
+
+class ReviewPanel(QWidget):
+    """Filter, table, note, verdicts, tools, export.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer that the dock belongs to.
+
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        # napari hands out a proxy whose layers are proxies too, and those cannot be compared by identity.
+        self.viewer: ViewerModel = getattr(napari_viewer, "__wrapped__", napari_viewer)
+        self.desk = desk_of(self.viewer)
+        self.tools = Tools(self.desk, self.undo, self.redo)
+        self._seat = object()
+        self._welcomed: Case | None = None
+        self._noting: int | None = None
+        self._build()
+        self._place()
+        self._connect()
+        if self.desk.case is None:
+            scans = [layer for layer in self.viewer.layers if is_scan(layer)]
+            self.desk.heard(lambda: self.desk.choose(scans[-1] if scans else None))
+        self._on_case()
+
+    def _build(self) -> None:
+        self.setWindowTitle("Findings")
+        self.message = Message()
+        self.mode = QPushButton("Review mode")
+        self.mode.setCheckable(True)
+        self.mode.setStyleSheet(_CHECKED)
+        self.mode.setToolTip(
+            "While it is on, keys judge and move: R real, F false, U unsure, space next; ? shows them all.\n"
+            "When it is off, all keys are napari's own again."
+        )
+        self.help = button("?", "Show the keys of review mode (?)", self.show_keys)
+        self.help.setFixedWidth(28)
+        self.scan = words("The scan that is being read")
+        self.filter = slim_combo("Show only findings with this verdict")
+        for show, text in FILTERS.items():
+            self.filter.addItem(text, show)
+        self.ghosts = QCheckBox("&ghosts")
+        self.ghosts.setToolTip(
+            "Keep what you judged false visible, outlined in grey; it stays out of the mask (G)"
+        )
+        self.count = words("How many findings there are, their volume together, and how many you have judged")
+        self.table = ReviewTable()
+        self.judge_ = JudgeSection(
+            {
+                "previous": self.previous,
+                "next": self.next,
+                "unjudged": self.next_unjudged,
+                "undo": self.undo,
+                "redo": self.redo,
+            }
+        )
+        self.out = ReviewExport(self.desk, self.message)
+        self.sheet = KeySheet(self, self._keys())
+        self.keys = ReviewKeys(self, self._keys())
+
+    def _keys(self) -> tuple[Key, ...]:
+        say, take, plane = self.judge, self.take, self._plane
+        return (
+            Key("R", "real, and on to the next", partial(say, Verdict.REAL)),
+            Key("F", "false positive: choose why (F again: as before)", self._ask_reason),
+            Key("U", "unsure, and on to the next", partial(say, Verdict.UNSURE)),
+            Key("Backspace", "take the verdict back", partial(say, None)),
+            Key("Space", "next finding that is not judged", self.next_unjudged),
+            Key("N", "next finding", self.next),
+            Key("P", "previous finding", self.previous),
+            Key("Return", "go to the chosen finding, in all planes", self.centre),
+            Key("Shift+N", "this scan is read: next one of the worklist", self.next_scan),
+            Key("T", "type a note", self._type_note),
+            Key("Ctrl+Z", "undo", self.undo),
+            Key("Ctrl+Shift+Z", "redo (or Ctrl+Y)", self.redo),
+            Key("D", "draw into the mask", partial(take, "draw")),
+            Key("E", "erase from the mask", partial(take, "erase")),
+            Key("S", "superpixels, with a click", partial(take, "supervoxel")),
+            Key("Esc", "back to looking", self._back_to_looking),
+            Key("G", "ghosts of what was judged false", self.ghosts.toggle),
+            Key("M", "outline of the mask", partial(self._toggle_layer, "mask")),
+            Key("H", "anomaly map on and off", partial(self._toggle_layer, "map")),
+            Key("1", "axial", partial(plane, "axial")),
+            Key("2", "coronal", partial(plane, "coronal")),
+            Key("3", "sagittal", partial(plane, "sagittal")),
+            Key("4", "3D", partial(plane, "3d")),
+            Key("?", "these keys", self.show_keys),
+        )
+
+    def _place(self) -> None:
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 6, 8, 6)
+        layout.setSpacing(5)
+        layout.addLayout(row(self.mode, self.help, stretch=0))
+        layout.addWidget(self.scan)
+        layout.addLayout(row(self.filter, self.ghosts, stretch=0))
+        for widget in (self.count, self.message):
+            layout.addWidget(widget)
+        layout.addWidget(self.table, 1)
+        layout.addWidget(self.judge_)
+        layout.addWidget(self.out)
+        self.setMinimumWidth(WIDTH)
+        self.setMaximumWidth(WIDTH + 8)
+
+    def _connect(self) -> None:
+        desk = self.desk
+        desk.enter(
+            self._seat,
+            (desk.case_changed, self._on_case),
+            (desk.result_changed, self._on_case),
+            (desk.findings_changed, self._on_findings),
+            (desk.review_changed, self._on_review),
+            (desk.problem, self._on_problem),
+        )
+        self.mode.toggled.connect(self._on_mode)
+        self.filter.activated.connect(lambda _: self._on_filter())
+        self.ghosts.toggled.connect(self._on_ghosts)
+        self.table.chosen.connect(self._on_chosen)
+        self.table.opened.connect(self._go_to)
+        self.judge_.judged.connect(lambda verdict, reason: self.judge(verdict, reason))
+        self.judge_.noted.connect(self._on_noted)
+        self.judge_.tool_taken.connect(lambda tool: self.take(cast(Tool, tool)))
+        self.destroyed.connect(partial(_release, desk, self._seat, self.tools, self.keys))
+
+    # What the reader does
+
+    @property
+    def findings(self) -> Findings | None:
+        """The findings on the screen."""
+        return self.desk.case.shown if self.desk.case is not None else None
+
+    @property
+    def review(self) -> Review | None:
+        """What was said of them."""
+        return self.desk.case.session.review if self.desk.case is not None else None
+
+    def judge(self, verdict: Verdict | None, reason: str = "") -> None:
+        """Say what the chosen findings are, and go on to the next one."""
+        case, ids = self.desk.case, self.table.ids()
+        if case is None or not ids:
+            self.message.note("No finding is chosen. Choose one in the table, or press N.")
+            return
+        following = self._after(ids)
+        if not self.desk.heard(lambda: case.session.judge(ids, verdict, reason=reason)):
+            return
+        self.message.clear_text()
+        if verdict is not None and following is not None:
+            self.go(following)
+        elif not self.table.ids():
+            self.table.select(self.table.order()[-1:])
+
+    def next(self) -> None:
+        """Go to the finding below."""
+        self._step(1)
+
+    def previous(self) -> None:
+        """Go to the finding above."""
+        self._step(-1)
+
+    def next_unjudged(self) -> None:
+        """Go to the next finding that has no verdict, from the top again after the last."""
+        order, ids = self.table.order(), self.table.ids()
+        start = order.index(ids[-1]) + 1 if ids else 0
+        said = judged(self.review, order)
+        left = [one for one in (*order[start:], *order[:start]) if one not in said]
+        if left:
+            self.go(left[0])
+        elif order:
+            self.message.note("Every finding that is shown has a verdict.")
+
+    def next_scan(self) -> None:
+        """Be done with this scan, and read the next one of the worklist."""
+        self.judge_.finish_note()
+        if not self.desk.ask_next():
+            self.message.note("No worklist is open. Open one with Plugins > Worklist (Anomaly detection).")
+
+    def centre(self) -> None:
+        """Go to the chosen finding, in all planes."""
+        ids = self.table.ids()
+        if ids:
+            self.go(ids[0])
+
+    def go(self, finding_id: int) -> None:
+        """Choose a finding, and go to its most unusual slice in all planes."""
+        self.table.select([finding_id])
+        finding = self.findings.by_id(finding_id) if self.findings is not None else None
+        if finding is not None:
+            self._go_to(finding)
+
+    def undo(self) -> None:
+        """Take the last step back, and show what it was about."""
+        self._back(lambda case: case.session.undo())
+
+    def redo(self) -> None:
+        """Make the step again that was taken back."""
+        self._back(lambda case: case.session.redo())
+
+    def take(self, tool: Tool) -> None:
+        """Take a tool in hand."""
+        if self.desk.heard(lambda: self.tools.take(tool)):
+            self.judge_.show_tool(tool)
+        else:
+            self.judge_.show_tool(self.tools.tool)
+
+    def show_keys(self) -> None:
+        """Show the sheet of keys, or put it away."""
+        self.sheet.toggle()
+
+    def _back(self, act: Callable[[Case], Change | None]) -> None:
+        case = self.desk.case
+        if case is None:
+            return
+        case.take_strokes()
+        done: list[Change | None] = []
+        if not self.desk.heard(lambda: done.append(act(case))):
+            return
+        if done[0] is None:
+            self.message.note("There is nothing more to take back or to make again.")
+            return
+        shown = [key for key in done[0].verdicts if key in self.table.order()]
+        if shown:
+            self.go(shown[0])
+            self.table.select(shown)
+
+    def _step(self, by: int) -> None:
+        order, ids = self.table.order(), self.table.ids()
+        if not order:
+            return
+        place = order.index(ids[-1 if by > 0 else 0]) + by if ids else (0 if by > 0 else len(order) - 1)
+        if 0 <= place < len(order):
+            self.go(order[place])
+        else:
+            self.message.note("This is the last finding." if by > 0 else "This is the first finding.")
+
+    def _after(self, ids: Iterable[int]) -> int | None:
+        order, gone = self.table.order(), set(ids)
+        last = max((order.index(one) for one in gone if one in order), default=-1)
+        return next((one for one in order[last + 1 :] if one not in gone), None)
+
+    def _ask_reason(self) -> None:
+        if self.table.ids():
+            self.judge_.ask_reason()
+        else:
+            self.judge(Verdict.FALSE_POSITIVE)
+
+    def _back_to_looking(self) -> None:
+        self.sheet.hide()
+        self.take("look")
+
+    def _type_note(self) -> None:
+        self.judge_.note.setFocus()
+        self.judge_.note.selectAll()
+
+    def _plane(self, plane: Plane) -> None:
+        set_plane(self.viewer, plane)
+
+    def _toggle_layer(self, role: Any) -> None:
+        layer = self.desk.case.layers.shown(role) if self.desk.case is not None else None
+        if layer is not None:
+            layer.visible = not layer.visible
+
+    def _go_to(self, finding: Finding) -> None:
+        if self.desk.case is not None:
+            jump(self.viewer, self.desk.case.layer, finding.peak_index)
+
+    # What is shown
+
+    def _on_mode(self, on: bool) -> None:
+        self.keys.set_on(on)
+        if on:
+            self.table.setFocus()
+            if not self.table.ids():
+                self.table.select(self.table.order()[:1])
+        else:
+            self.take("look")
+
+    def _on_filter(self) -> None:
+        self.table.show_only(cast(Show, self.filter.currentData()))
+
+    def _on_ghosts(self, on: bool) -> None:
+        if self.desk.case is not None:
+            self.desk.case.show_ghosts(on)
+
+    def _on_chosen(self, ids: tuple[int, ...]) -> None:
+        self.judge_.finish_note()
+        if self.desk.case is not None:
+            self.desk.case.choose(ids)
+        self._show_note()
+
+    def _on_noted(self, text: str) -> None:
+        case, ids = self.desk.case, self._noting
+        if case is not None and ids is not None:
+            self.desk.heard(lambda: case.session.annotate(ids, text))
+
+    def _show_note(self) -> None:
+        ids = self.table.ids()
+        self._noting = ids[0] if len(ids) == 1 else None
+        review = self.review
+        if self._noting is None:
+            self.judge_.show_note(None)
+        else:
+            self.judge_.show_note(review.note(self._noting) if review is not None else "")
+
+    def _on_case(self) -> None:
+        case = self.desk.case
+        self.scan.setText(case.scan.name if case is not None else "no scan is open")
+        mapped = case is not None and case.session.map is not None
+        for widget in (self.table, self.judge_, self.out, self.filter, self.ghosts):
+            widget.setEnabled(mapped)
+        self.table.set_findings(None, None)
+        if self.tools.tool != "look":
+            self.take("look")
+        if case is not None:
+            case.ghosts = self.ghosts.isChecked()
+        self._on_findings()
+
+    def _on_findings(self) -> None:
+        case = self.desk.case
+        if case is not None and case.session.has_findings and case.shown is not None:
+            self.table.set_findings(case.shown, case.scan.source)
+            if self._welcomed is not case:
+                self._welcomed = case
+                remarks = [case.closed_to_review] if case.closed_to_review else list(case.remarks)
+                if remarks:
+                    self.message.note("\n".join(remarks))
+        self._on_review()
+
+    def _on_review(self) -> None:
+        review = self.review
+        self.table.set_review(review)
+        self.judge_.show_steps(
+            undo=review is not None and bool(review.past), redo=review is not None and bool(review.future)
+        )
+        self._show_note()
+        self._show_count()
+        self.out.refresh()
+
+    def _show_count(self) -> None:
+        case = self.desk.case
+        if case is None or case.session.map is None:
+            self.count.setText("Press Detect in the dock Detect, or open a reviewed scan.")
+        elif self.findings is None:
+            self.count.setText("counting")
+        else:
+            said = judged(self.review, (finding.id for finding in self.findings))
+            self.count.setText(f"{summary(self.findings)}, {len(said)} judged")
+
+    def _on_problem(self, error: Exception) -> None:
+        self.message.error(words_for(error))
+
+    def keyPressEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
+        """Undo and redo from anywhere in the dock, review mode or not."""
+        control = event.modifiers() & Qt.KeyboardModifier.ControlModifier
+        if control and event.key() == Qt.Key.Key_Z:
+            again = event.modifiers() & Qt.KeyboardModifier.ShiftModifier
+            (self.redo if again else self.undo)()
+        else:
+            super().keyPressEvent(event)
+
+    def closeEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
+        """Keep what is being typed, and give the keys back."""
+        self.judge_.finish_note()
+        self.mode.setChecked(False)
+        _release(self.desk, self._seat, self.tools, self.keys)
+        super().closeEvent(event)
+
+
+def _release(desk: Desk, seat: object, tools: Tools, keys: ReviewKeys, _: object = None) -> None:
+    """Let go of the window when the dock is gone."""
+    tools.release()
+    desk.leave(seat)

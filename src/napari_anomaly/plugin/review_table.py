@@ -1,0 +1,330 @@
+"""The table of the reader: every finding with what was said of it, to be filtered, sorted and chosen from."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from psygnal import Signal
+from qtpy.QtCore import (
+    QAbstractTableModel,
+    QItemSelectionModel,
+    QModelIndex,
+    QObject,
+    QSortFilterProxyModel,
+    Qt,
+)
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
+
+from napari_anomaly.findings import Finding, Findings
+from napari_anomaly.geometry import Unit
+from napari_anomaly.plugin.threshold_section import format_score
+from napari_anomaly.review import Review, Verdict
+from napari_anomaly.scan import Source
+
+__all__ = ["FILTERS", "ReviewModel", "ReviewTable", "Show", "verdict_words"]
+
+Show: TypeAlias = Literal["all", "unjudged", "real", "false_positive", "unsure"]
+
+FILTERS: dict[Show, str] = {
+    "all": "all",
+    "unjudged": "not judged yet",
+    "real": "real",
+    "false_positive": "false positive",
+    "unsure": "unsure",
+}
+"""What the table can show, and the words for it."""
+
+_WORDS = {Verdict.REAL: "real", Verdict.FALSE_POSITIVE: "false", Verdict.UNSURE: "unsure"}
+# Told apart by colour-blind readers, and by the words in any case.
+_COLOURS = {Verdict.REAL: "#56b4e9", Verdict.FALSE_POSITIVE: "#9a9a9a", Verdict.UNSURE: "#e69f00"}
+_TITLES = ("#", "score", "mm³", "mm", "slices", "verdict", "note")
+_TOOLTIPS = (
+    "Number: 1 is the most unusual",
+    "Highest score inside: the share of normal voxels that score lower",
+    "Volume",
+    "Longest diameter",
+    "First and last axial slice, as the file counts them",
+    "What you said of it",
+    "Your note on it",
+)
+_VERDICT, _NOTE = 5, 6
+_SORT = int(Qt.ItemDataRole.UserRole)
+
+
+def verdict_words(verdict: Verdict | None, reason: str = "") -> str:
+    """Put a verdict into words: ``false: vessel``."""
+    if verdict is None:
+        return "-"
+    return f"{_WORDS[verdict]}: {reason}" if reason else _WORDS[verdict]
+
+
+class ReviewModel(QAbstractTableModel):
+    """Findings as rows, with what was said of them."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._items: tuple[Finding, ...] = ()
+        self._rows: dict[int, int] = {}
+        self._slices: list[tuple[int, int]] = []
+        self._unit: Unit = "mm"
+        self._review: Review | None = None
+
+    def set_findings(self, findings: Findings | None, source: Source | None) -> None:
+        """Show these findings, or none."""
+        self.beginResetModel()
+        self._items = () if findings is None else findings.items
+        self._rows = {finding.id: row for row, finding in enumerate(self._items)}
+        self._unit = "mm" if findings is None else findings.geometry.unit
+        self._slices = _slices(self._items, source)
+        self.endResetModel()
+
+    def set_review(self, review: Review | None) -> None:
+        """Show what was said."""
+        self._review = review
+        if self._items:
+            first, last = self.index(0, _VERDICT), self.index(len(self._items) - 1, _NOTE)
+            self.dataChanged.emit(first, last)
+
+    def finding(self, row: int) -> Finding | None:
+        """Give the finding of a row."""
+        return self._items[row] if 0 <= row < len(self._items) else None
+
+    def row_of(self, finding_id: int) -> int:
+        """Give the row of a finding, -1 where there is none."""
+        return self._rows.get(finding_id, -1)
+
+    def verdict(self, row: int) -> Verdict | None:
+        """Give the verdict on the finding of a row."""
+        return self._review.verdict(self._items[row].id) if self._review is not None else None
+
+    def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: N802, B008 (Qt's name and default)
+        """Count the findings."""
+        return 0 if parent.isValid() else len(self._items)
+
+    def columnCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: N802, B008 (as above)
+        """Count the columns."""
+        return 0 if parent.isValid() else len(_TITLES)
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:  # noqa: N802 (Qt's name)
+        """Give the titles."""
+        if orientation != Qt.Orientation.Horizontal:
+            return None
+        if role == Qt.ItemDataRole.DisplayRole:
+            unknown = {2: "voxels", 3: "long"} if self._unit != "mm" else {}
+            return unknown.get(section, _TITLES[section])
+        return _TOOLTIPS[section] if role == Qt.ItemDataRole.ToolTipRole else None
+
+    def data(self, index: QModelIndex, role: int = 0) -> Any:
+        """Give a cell."""
+        finding = self.finding(index.row())
+        if finding is None:
+            return None
+        if role == Qt.ItemDataRole.DisplayRole:
+            return self._text(finding, index.row(), index.column())
+        if role == _SORT:
+            return self._key(finding, index.row(), index.column())
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return self._tooltip(finding, index.row())
+        if role == Qt.ItemDataRole.TextAlignmentRole and index.column() < 5:
+            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        if role == Qt.ItemDataRole.ForegroundRole:
+            verdict = self.verdict(index.row())
+            return QColor(_COLOURS[verdict]) if verdict is not None else None
+        return None
+
+    def _text(self, finding: Finding, row: int, column: int) -> str:
+        if column == 0:
+            return str(finding.rank)
+        if column == 1:
+            return format_score(finding.peak)
+        if column in (2, 3):
+            return f"{finding.volume_mm3 if column == 2 else finding.diameter_mm:.0f}"
+        if column == 4:
+            first, last = self._slices[row]
+            return f"{first}-{last}" if first != last else str(first)
+        said = self._review
+        if column == _VERDICT:
+            return verdict_words(self.verdict(row))
+        return said.note(finding.id) if said is not None else ""
+
+    def _key(self, finding: Finding, row: int, column: int) -> Any:
+        numbers = (finding.rank, finding.peak, finding.volume_mm3, finding.diameter_mm, self._slices[row][0])
+        return numbers[column] if column < len(numbers) else self._text(finding, row, column)
+
+    def _tooltip(self, finding: Finding, row: int) -> str:
+        review = self._review
+        first, last = self._slices[row]
+        lines = [
+            f"Finding {finding.rank}" + (f", {finding.where}" if finding.where else ""),
+            f"score {format_score(finding.peak)}, on average {format_score(finding.mean)}",
+            f"{last - first + 1} axial slices, {first} to {last}",
+        ]
+        if review is not None and self.verdict(row) is not None:
+            lines.append(verdict_words(self.verdict(row), review.reason(finding.id)))
+        if review is not None and review.note(finding.id):
+            lines.append(review.note(finding.id))
+        return "\n".join(lines)
+
+
+class _Filter(QSortFilterProxyModel):
+    """Sorts, and lets through what the reader wants to see."""
+
+    def __init__(self, model: ReviewModel, parent: QObject) -> None:
+        super().__init__(parent)
+        self._model = model
+        self._show: Show = "all"
+        self.setSourceModel(model)
+        self.setSortRole(_SORT)
+        self.setDynamicSortFilter(True)
+
+    def show(self, what: Show) -> None:
+        """Let these through."""
+        self._show = what
+        self.invalidateFilter()
+
+    def filterAcceptsRow(self, row: int, parent: QModelIndex) -> bool:  # noqa: N802 (Qt's name)
+        """Tell whether a finding is shown."""
+        if self._show == "all":
+            return True
+        verdict = self._model.verdict(row)
+        return verdict is None if self._show == "unjudged" else verdict == self._show
+
+
+class ReviewTable(QTableView):
+    """The table on the screen.
+
+    Attributes
+    ----------
+    chosen
+        Signal with the ids of the findings that the reader has chosen.
+    opened
+        Signal with the finding that the reader wants to go to.
+    """
+
+    chosen = Signal(tuple)
+    opened = Signal(Finding)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.review_model = ReviewModel(self)
+        self._filter = _Filter(self.review_model, self)
+        self._quiet = False
+        self.setModel(self._filter)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setToolTip(
+            "A click chooses a finding and outlines it; a double-click or Enter goes there in all planes.\n"
+            "Shift and Ctrl choose several. A click on a title sorts."
+        )
+        self.setTabKeyNavigation(False)
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        self.setMinimumHeight(120)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._size_columns()
+        self.setSortingEnabled(True)
+        self.sortByColumn(0, Qt.SortOrder.AscendingOrder)
+        self.doubleClicked.connect(lambda index: self._open(index))
+
+    def _size_columns(self) -> None:
+        rows, header = self.verticalHeader(), self.horizontalHeader()
+        if rows is not None and header is not None:
+            rows.hide()
+            rows.setDefaultSectionSize(20)
+            header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+            header.setStretchLastSection(True)
+            header.setHighlightSections(False)
+            header.setMinimumSectionSize(20)
+        for column, width in enumerate((26, 50, 48, 30, 50, 48)):
+            self.setColumnWidth(column, width)
+
+    # What is shown
+
+    def set_findings(self, findings: Findings | None, source: Source | None) -> None:
+        """Show findings; those that were chosen stay chosen, and nothing moves."""
+        before = self.ids()
+        self._quiet = True
+        self.review_model.set_findings(findings, source)
+        self._quiet = False
+        self.select(before)
+
+    def set_review(self, review: Review | None) -> None:
+        """Show what was said of them."""
+        self.review_model.set_review(review)
+
+    def show_only(self, what: Show) -> None:
+        """Filter by verdict."""
+        self._filter.show(what)
+
+    def order(self) -> list[int]:
+        """Give the ids of the findings that are shown, from top to bottom."""
+        rows = (self._row(self._filter.index(place, 0)) for place in range(self._filter.rowCount()))
+        items = (self.review_model.finding(row) for row in rows)
+        return [item.id for item in items if item is not None]
+
+    # What is chosen
+
+    def ids(self) -> tuple[int, ...]:
+        """Give the ids of the chosen findings, from top to bottom."""
+        model = self.selectionModel()
+        if model is None:
+            return ()
+        places = sorted(index.row() for index in model.selectedRows())
+        items = (self.review_model.finding(self._row(self._filter.index(place, 0))) for place in places)
+        return tuple(item.id for item in items if item is not None)
+
+    def select(self, ids: Iterable[int]) -> None:
+        """Choose findings; those that are not shown are left out."""
+        model = self.selectionModel()
+        if model is None:
+            return
+        flags = QItemSelectionModel.SelectionFlag
+        self._quiet = True
+        model.clearSelection()
+        for place, finding_id in enumerate(ids):
+            index = self._filter.mapFromSource(
+                self.review_model.index(self.review_model.row_of(finding_id), 0)
+            )
+            if not index.isValid():
+                continue
+            if place == 0:
+                model.setCurrentIndex(index, flags.NoUpdate)
+                self.scrollTo(index)
+            model.select(index, flags.Select | flags.Rows)
+        self._quiet = False
+        self.chosen.emit(self.ids())
+
+    def selectionChanged(self, selected: Any, deselected: Any) -> None:  # noqa: N802 (Qt's name)
+        """Tell what the reader chooses."""
+        super().selectionChanged(selected, deselected)
+        if not self._quiet:
+            self.chosen.emit(self.ids())
+
+    def keyPressEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
+        """Go to the chosen finding with Enter."""
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self._open(self.currentIndex())
+        else:
+            super().keyPressEvent(event)
+
+    def _open(self, index: QModelIndex) -> None:
+        finding = self.review_model.finding(self._row(index))
+        if finding is not None:
+            self.opened.emit(finding)
+
+    def _row(self, index: QModelIndex) -> int:
+        return int(self._filter.mapToSource(index).row())
+
+
+def _slices(items: Sequence[Finding], source: Source | None) -> list[tuple[int, int]]:
+    """Give first and last slice along z, as the file counts them."""
+    ends = np.array([finding.box[0] for finding in items], dtype=np.int64).reshape(-1, 2)
+    ends[:, 1] -= 1
+    if source is not None and len(ends):
+        axis = source.order[0]
+        index = np.zeros((len(ends), 2, 3), dtype=np.int64)
+        index[:, :, 0] = ends
+        ends = np.sort(source.index_to_file(index)[:, :, axis], axis=1)
+    return [(int(first), int(last)) for first, last in ends]

@@ -1,0 +1,495 @@
+"""The reading dock in a real window: clicks and keys, from the first finding to the last."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import napari
+import numpy as np
+import pytest
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QComboBox, QLineEdit, QPushButton, QTableView, QWidget
+
+from fake_engine import fake_result
+from napari_anomaly.journal import Journal
+from napari_anomaly.plugin.display import prepare
+from napari_anomaly.plugin.engine import Outcome
+from napari_anomaly.plugin.layers import scan_layer
+from napari_anomaly.plugin.review_panel import ReviewPanel
+from napari_anomaly.review import Verdict
+from napari_anomaly.scan import Scan
+
+pytestmark = pytest.mark.usefixtures("screen")
+
+MakePanel = Callable[..., ReviewPanel]
+THRESHOLD = 0.8
+
+
+@pytest.fixture
+def make_panel(make_napari_viewer: Callable[..., napari.Viewer], qtbot: QtBot) -> Iterator[MakePanel]:
+    panels: list[ReviewPanel] = []
+
+    def make(scan: Scan, *, detected: bool = True, show: bool = True) -> ReviewPanel:
+        viewer = make_napari_viewer(show=show)
+        viewer.window.resize(760, 760)
+        data, keywords, _ = scan_layer(scan)
+        viewer.add_image(data, **keywords)
+        panel = ReviewPanel(viewer)
+        viewer.window.add_dock_widget(panel, name="Findings")
+        panels.append(panel)
+        if detected:
+            show_result(panel, qtbot)
+        return panel
+
+    yield make
+    for panel in panels:
+        panel.close()
+        until(qtbot, lambda panel=panel: panel.desk.counts.idle and panel.out.idle)
+
+
+def show_result(panel: ReviewPanel, qtbot: QtBot) -> None:
+    case = panel.desk.case
+    result = fake_result(case.scan)
+    panel.desk.show_result(case, Outcome(result, prepare(result.map, result.supervoxels)))
+    if case.session.threshold != THRESHOLD:
+        case.session.threshold = THRESHOLD
+        case.session.min_volume_mm3 = 0.0
+        panel.desk.count()
+    settle(panel, qtbot)
+
+
+@pytest.fixture
+def panel(make_panel: MakePanel, scan: Scan) -> ReviewPanel:
+    return make_panel(scan)
+
+
+@pytest.fixture
+def reading(panel: ReviewPanel, qtbot: QtBot) -> ReviewPanel:
+    """Give the dock with review mode on, the first finding chosen."""
+    click(panel.mode, qtbot)
+    assert panel.mode.isChecked()
+    return panel
+
+
+def until(qtbot: QtBot, done: Callable[[], bool]) -> None:
+    qtbot.waitUntil(done, timeout=60_000)
+
+
+def settle(panel: ReviewPanel, qtbot: QtBot) -> None:
+    until(qtbot, lambda: panel.desk.case.shown is not None and panel.desk.case.session.has_findings)
+
+
+def click(widget: QWidget, qtbot: QtBot) -> None:
+    qtbot.mouseClick(widget, Qt.MouseButton.LeftButton)
+
+
+def press(panel: ReviewPanel, qtbot: QtBot, key: Qt.Key, modifier=Qt.KeyboardModifier.NoModifier) -> None:
+    # Where the reader's keyboard mostly is: on the canvas.
+    canvas = panel.window().centralWidget()
+    qtbot.keyClick(canvas, key, modifier)
+
+
+def ids(panel: ReviewPanel) -> list[int]:
+    return [finding.id for finding in panel.findings]
+
+
+def verdicts(panel: ReviewPanel) -> list[Verdict | None]:
+    return [panel.review.verdict(one) if panel.review else None for one in ids(panel)]
+
+
+def spot(panel: ReviewPanel, row: int, column: int = 1) -> QPoint:
+    return panel.table.visualRect(panel.table.model().index(row, column)).center()
+
+
+def mask(panel: ReviewPanel) -> np.ndarray:
+    return panel.desk.case.layers.mask.data
+
+
+def marked(panel: ReviewPanel, value: int) -> np.ndarray:
+    layer = panel.desk.case.layers.shown("marks")
+    return layer.data == value
+
+
+def rank(panel: ReviewPanel, number: int) -> np.ndarray:
+    return panel.findings.labels == number
+
+
+# The table
+
+
+def test_the_table_says_what_there_is(panel: ReviewPanel) -> None:
+    count = len(panel.findings)
+    assert count > 3
+    assert panel.table.model().rowCount() == count
+    assert panel.count.text().startswith(f"{count} findings, ")
+    assert panel.count.text().endswith(" ml, 0 judged")
+    model = panel.table.model()
+    row = [model.index(0, column).data() for column in range(7)]
+    worst = panel.findings.items[0]
+    z0, z1 = worst.box[0]
+    assert row[0] == "1"
+    assert row[2] == f"{worst.volume_mm3:.0f}"
+    assert row[4] == f"{z0}-{z1 - 1}"
+    assert row[5:] == ["-", ""]
+
+
+def test_a_click_outlines_and_does_not_move(panel: ReviewPanel, qtbot: QtBot) -> None:
+    before = tuple(panel.viewer.dims.point)
+    qtbot.mouseClick(panel.table.viewport(), Qt.MouseButton.LeftButton, pos=spot(panel, 1))
+    assert tuple(panel.viewer.dims.point) == before
+    assert np.array_equal(marked(panel, 1), rank(panel, 2))
+
+
+def test_a_double_click_or_enter_goes_there_in_all_planes(panel: ReviewPanel, qtbot: QtBot) -> None:
+    case = panel.desk.case
+    qtbot.mouseDClick(panel.table.viewport(), Qt.MouseButton.LeftButton, pos=spot(panel, 1))
+    place = case.layer.world_to_data(panel.viewer.dims.point)
+    assert np.allclose(place, panel.findings.items[1].peak_index)
+    panel.viewer.dims.set_point(range(3), (0.0, 0.0, 0.0))
+    panel.table.select([panel.findings.items[2].id])
+    qtbot.keyClick(panel.table, Qt.Key.Key_Return)
+    assert np.allclose(case.layer.world_to_data(panel.viewer.dims.point), panel.findings.items[2].peak_index)
+
+
+def test_several_rows_get_one_verdict_in_one_step(panel: ReviewPanel, qtbot: QtBot) -> None:
+    for row, modifier in ((0, Qt.KeyboardModifier.NoModifier), (2, Qt.KeyboardModifier.ShiftModifier)):
+        qtbot.mouseClick(panel.table.viewport(), Qt.MouseButton.LeftButton, modifier, spot(panel, row))
+    click(panel.judge_.unsure, qtbot)
+    assert verdicts(panel)[:4] == [Verdict.UNSURE] * 3 + [None]
+    assert panel.table.ids() == (ids(panel)[3],)
+    click(panel.judge_.undo, qtbot)
+    assert verdicts(panel)[:3] == [None] * 3
+
+
+def test_the_filter_shows_one_verdict(panel: ReviewPanel, qtbot: QtBot) -> None:
+    panel.table.select(ids(panel)[:1])
+    panel.judge(Verdict.REAL)
+    for show, count in (("real", 1), ("unjudged", len(panel.findings) - 1), ("unsure", 0)):
+        panel.filter.setCurrentIndex(panel.filter.findData(show))
+        panel.filter.activated.emit(panel.filter.currentIndex())
+        assert panel.table.model().rowCount() == count
+
+
+def test_judging_in_a_filtered_table_goes_on(panel: ReviewPanel) -> None:
+    panel.filter.setCurrentIndex(panel.filter.findData("unjudged"))
+    panel.filter.activated.emit(1)
+    order = ids(panel)
+    panel.table.select(order[:1])
+    for _ in order:
+        panel.judge(Verdict.REAL)
+    assert verdicts(panel) == [Verdict.REAL] * len(order)
+    assert panel.table.model().rowCount() == 0
+    assert panel.count.text().endswith(f"{len(order)} judged")
+
+
+def test_titles_sort(panel: ReviewPanel) -> None:
+    panel.table.sortByColumn(2, Qt.SortOrder.AscendingOrder)
+    sizes = [panel.findings.by_id(one).volume_mm3 for one in panel.table.order()]
+    assert sizes == sorted(sizes)
+
+
+# Keys
+
+
+def test_the_keys_judge_and_move_on(reading: ReviewPanel, qtbot: QtBot) -> None:
+    assert reading.table.ids() == (ids(reading)[0],)
+    press(reading, qtbot, Qt.Key.Key_R)
+    press(reading, qtbot, Qt.Key.Key_U)
+    assert verdicts(reading)[:3] == [Verdict.REAL, Verdict.UNSURE, None]
+    assert reading.table.ids() == (ids(reading)[2],)
+    place = reading.desk.case.layer.world_to_data(reading.viewer.dims.point)
+    assert np.allclose(place, reading.findings.items[2].peak_index)
+    assert reading.count.text().endswith("2 judged")
+
+
+def test_f_asks_why(reading: ReviewPanel, qtbot: QtBot) -> None:
+    press(reading, qtbot, Qt.Key.Key_F)
+    menu = reading.judge_.reasons
+    until(qtbot, menu.isVisible)
+    qtbot.keyClick(menu, Qt.Key.Key_V)
+    first, second = ids(reading)[:2]
+    assert reading.review.verdict(first) is Verdict.FALSE_POSITIVE
+    assert reading.review.reason(first) == "vessel"
+    press(reading, qtbot, Qt.Key.Key_F)
+    until(qtbot, menu.isVisible)
+    qtbot.keyClick(menu, Qt.Key.Key_F)
+    assert reading.review.reason(second) == "vessel"
+    press(reading, qtbot, Qt.Key.Key_F)
+    until(qtbot, menu.isVisible)
+    qtbot.keyClick(menu, Qt.Key.Key_Escape)
+    assert verdicts(reading)[2] is None
+
+
+def test_space_finds_what_is_left_and_n_and_p_move(reading: ReviewPanel, qtbot: QtBot) -> None:
+    order = ids(reading)
+    reading.table.select([order[1]])
+    press(reading, qtbot, Qt.Key.Key_R)
+    press(reading, qtbot, Qt.Key.Key_P)
+    press(reading, qtbot, Qt.Key.Key_P)
+    assert reading.table.ids() == (order[0],)
+    press(reading, qtbot, Qt.Key.Key_Space)
+    assert reading.table.ids() == (order[2],)
+    press(reading, qtbot, Qt.Key.Key_N)
+    assert reading.table.ids() == (order[3],)
+    press(reading, qtbot, Qt.Key.Key_Backspace)
+    reading.table.select(order)
+    reading.judge(Verdict.REAL)
+    press(reading, qtbot, Qt.Key.Key_Space)
+    assert "has a verdict" in reading.message.text()
+
+
+def test_undo_and_redo_go_over_verdicts_notes_and_drawing(reading: ReviewPanel, qtbot: QtBot) -> None:
+    press(reading, qtbot, Qt.Key.Key_R)
+    reading.judge_.note.setFocus()
+    qtbot.keyClicks(reading.judge_.note, "faint")
+    qtbot.keyClick(reading.judge_.note, Qt.Key.Key_Return)
+    second = ids(reading)[1]
+    assert reading.review.note(second) == "faint"
+    mask(reading)[0, 0, 0] = 1
+    reading.desk.case.take_strokes()
+    assert reading.review.strokes
+    settle(reading, qtbot)
+    control = Qt.KeyboardModifier.ControlModifier
+    press(reading, qtbot, Qt.Key.Key_Z, control)
+    assert reading.review.strokes == ()
+    press(reading, qtbot, Qt.Key.Key_Z, control)
+    assert reading.review.note(second) == ""
+    press(reading, qtbot, Qt.Key.Key_Z, control)
+    assert reading.review.verdicts == {}
+    press(reading, qtbot, Qt.Key.Key_Z, control)
+    assert "nothing more" in reading.message.text()
+    for _ in range(3):
+        press(reading, qtbot, Qt.Key.Key_Z, control | Qt.KeyboardModifier.ShiftModifier)
+    assert reading.review.note(second) == "faint"
+    settle(reading, qtbot)
+    assert mask(reading)[0, 0, 0] == 1
+
+
+def test_keys_are_napari_s_own_when_it_is_off(reading: ReviewPanel, qtbot: QtBot) -> None:
+    heard: list[str] = []
+    reading.viewer.bind_key("r", lambda viewer: heard.append("r"), overwrite=True)
+    canvas = reading.window().findChild(QWidget, "canvas") or reading.window().centralWidget()
+    press(reading, qtbot, Qt.Key.Key_R)
+    assert (heard, verdicts(reading)[0]) == ([], Verdict.REAL)
+    click(reading.mode, qtbot)
+    before = reading.review
+    qtbot.keyClick(canvas, Qt.Key.Key_R)
+    assert reading.review is before
+    assert not reading.keys.on
+
+
+def test_keys_are_letters_while_a_note_is_typed(reading: ReviewPanel, qtbot: QtBot) -> None:
+    press(reading, qtbot, Qt.Key.Key_T)
+    qtbot.keyClicks(reading.judge_.note, "real? unsure")
+    assert verdicts(reading) == [None] * len(reading.findings)
+    assert reading.judge_.note.text() == "real? unsure"
+    until(
+        qtbot, lambda: reading.review is not None and reading.review.note(ids(reading)[0]) == "real? unsure"
+    )
+
+
+def test_a_note_goes_to_the_finding_that_it_was_typed_for(reading: ReviewPanel, qtbot: QtBot) -> None:
+    first, second = ids(reading)[:2]
+    qtbot.keyClicks(reading.judge_.note, "one")
+    reading.table.select([second])
+    assert reading.review.note(first) == "one"
+    assert reading.review.note(second) == ""
+    assert reading.judge_.note.text() == ""
+
+
+def test_the_sheet_lists_the_keys(reading: ReviewPanel, qtbot: QtBot) -> None:
+    press(reading, qtbot, Qt.Key.Key_Question, Qt.KeyboardModifier.ShiftModifier)
+    assert reading.sheet.isVisible()
+    qtbot.keyClick(reading.sheet, Qt.Key.Key_Question, Qt.KeyboardModifier.ShiftModifier)
+    assert not reading.sheet.isVisible()
+
+
+# The mask
+
+
+def test_false_positives_leave_the_mask_at_once_and_come_back(reading: ReviewPanel) -> None:
+    everything = mask(reading).copy()
+    reading.judge(Verdict.FALSE_POSITIVE, "vessel")
+    assert not mask(reading)[rank(reading, 1)].any()
+    assert np.array_equal(mask(reading) > 0, (everything > 0) & ~rank(reading, 1))
+    reading.undo()
+    assert np.array_equal(mask(reading), everything)
+
+
+def test_ghosts(reading: ReviewPanel, qtbot: QtBot) -> None:
+    reading.judge(Verdict.FALSE_POSITIVE)
+    assert not marked(reading, 2).any()
+    press(reading, qtbot, Qt.Key.Key_G)
+    assert reading.ghosts.isChecked()
+    assert np.array_equal(marked(reading, 2), rank(reading, 1))
+    assert not mask(reading)[rank(reading, 1)].any()
+    press(reading, qtbot, Qt.Key.Key_G)
+    assert not marked(reading, 2).any()
+
+
+def test_a_moved_threshold_keeps_verdicts_and_drawing(reading: ReviewPanel, qtbot: QtBot) -> None:
+    reading.judge(Verdict.FALSE_POSITIVE)
+    mask(reading)[0, 0, :2] = 1
+    reading.desk.case.take_strokes()
+    settle(reading, qtbot)
+    first = ids(reading)[0]
+    reading.desk.case.session.threshold = 0.95
+    reading.desk.count()
+    settle(reading, qtbot)
+    assert reading.review.verdict(first) is Verdict.FALSE_POSITIVE
+    assert mask(reading)[0, 0, :3].tolist() == [1, 1, 0]
+    assert not mask(reading)[reading.findings.labels == reading.findings.by_id(first).rank].any()
+
+
+def test_drawing_with_the_mouse_goes_into_the_review(reading: ReviewPanel, qtbot: QtBot) -> None:
+    press(reading, qtbot, Qt.Key.Key_D)
+    layer = reading.desk.case.layers.mask
+    assert (layer.mode, layer.visible, reading.viewer.layers.selection.active) == ("paint", True, layer)
+    assert reading.judge_.tools["draw"].isChecked()
+    layer.paint((2, 3, 4), 1)
+    painted = layer.data.copy()
+    assert reading.review.strokes
+    settle(reading, qtbot)
+    assert np.array_equal(layer.data, painted)
+    press(reading, qtbot, Qt.Key.Key_E)
+    assert layer.mode == "erase"
+    layer.paint((2, 3, 4), 0)
+    settle(reading, qtbot)
+    assert layer.data[2, 3, 4] == 0
+    press(reading, qtbot, Qt.Key.Key_Escape)
+    assert layer.mode == "pan_zoom"
+    assert reading.viewer.layers.selection.active is reading.desk.case.layer
+
+
+def test_a_click_takes_a_superpixel_in_and_out(reading: ReviewPanel, qtbot: QtBot) -> None:
+    press(reading, qtbot, Qt.Key.Key_S)
+    case = reading.desk.case
+    outside = np.argwhere((case.session.supervoxels.ids > 0) & (mask(reading) == 0))
+    index = tuple(int(i) for i in outside[len(outside) // 2])
+    same = case.session.supervoxels.ids == case.session.supervoxels.ids[index]
+
+    class Press:
+        type, button, pos = "mouse_press", 1, (50, 50)
+        position = case.layer.data_to_world(index)
+
+    def click_there() -> None:
+        for callback in reading.viewer.mouse_drag_callbacks:
+            gesture = callback(reading.viewer, Press)
+            if gesture is not None:
+                list(gesture)
+        settle(reading, qtbot)
+
+    click_there()
+    assert mask(reading)[same].all()
+    click_there()
+    assert not mask(reading)[same].any()
+    Press.position = case.layer.data_to_world((-3, -3, -3))
+    click_there()
+    assert "no supervoxel here" in reading.message.text()
+
+
+def test_drawing_into_a_false_positive_says_so(reading: ReviewPanel, qtbot: QtBot) -> None:
+    reading.judge(Verdict.FALSE_POSITIVE)
+    mask(reading)[rank(reading, 1)] = 1
+    reading.desk.case.take_strokes()
+    assert "which you judged false positive" in reading.message.text()
+
+
+# Nothing lost
+
+
+def test_every_step_is_on_disk_at_once(reading: ReviewPanel, reviews: Path, qtbot: QtBot) -> None:
+    assert not reviews.exists()
+    reading.judge(Verdict.REAL)
+    (path,) = reviews.iterdir()
+    case = reading.desk.case
+    assert case.journal.synced(1.0)
+    assert "every step is kept in reviews" in reading.out.kept.text()
+    text = path.read_text(encoding="utf-8")
+    assert '"real"' in text
+    assert '"threshold": 0.8' in text
+    assert not case.session.unsaved
+
+
+def test_the_next_start_goes_on_where_it_ended(
+    make_panel: MakePanel, scan: Scan, qtbot: QtBot, reviews: Path
+) -> None:
+    first = make_panel(scan)
+    first.table.select(ids(first)[:1])
+    first.judge(Verdict.FALSE_POSITIVE, "artefact")
+    mask(first)[0, 0, :2] = 1
+    first.desk.case.take_strokes()
+    settle(first, qtbot)
+    expected, before = mask(first).copy(), first.review
+    first.close()
+    second = make_panel(scan)
+    assert second.review.verdicts == before.verdicts
+    assert second.desk.case.session.threshold == THRESHOLD
+    assert np.array_equal(mask(second), expected)
+    assert "goes on where it ended: 1 verdict and painted" in second.message.text()
+    second.undo()
+    assert second.review.strokes == ()
+
+
+def test_a_scan_that_is_read_elsewhere_cannot_be_judged_here(
+    make_panel: MakePanel, scan: Scan, qtbot: QtBot, reviews: Path
+) -> None:
+    panel = make_panel(scan)
+    panel.table.select(ids(panel)[:1])
+    panel.judge(Verdict.REAL)
+    path, header = panel.desk.case.journal.path, panel.desk.case.journal.header
+    panel.close()
+    other = Journal.open(path, header)
+    second = make_panel(scan)
+    assert "open in another window" in second.message.text()
+    second.table.select(ids(second)[:1])
+    second.judge(Verdict.UNSURE)
+    assert "open in another window" in second.message.text()
+    assert second.review is None
+    other.close()
+
+
+def test_a_step_that_cannot_be_written_is_not_made(reading: ReviewPanel, reviews: Path) -> None:
+    reviews.write_text("a file where the folder should be")
+    reading.judge(Verdict.REAL)
+    assert "cannot be kept" in reading.message.text()
+    assert reading.review is None
+    mask(reading)[0, 0, 0] = 1
+    reading.desk.case.take_strokes()
+    assert mask(reading)[0, 0, 0] == 0
+
+
+# The dock
+
+
+def test_the_dock_is_small_and_has_words_for_everything(panel: ReviewPanel) -> None:
+    assert panel.minimumSizeHint().width() <= 320
+    assert panel.minimumSizeHint().height() <= 700
+    controls = [
+        child
+        for kind in (QPushButton, QComboBox, QLineEdit, QTableView)
+        for child in panel.findChildren(kind)
+        if child.isVisible()
+    ]
+    assert len(controls) >= 18
+    for control in controls:
+        assert control.toolTip(), control
+        assert control.focusPolicy() & Qt.FocusPolicy.TabFocus, control
+
+
+def test_without_a_result_it_says_what_to_do(make_panel: MakePanel, scan: Scan) -> None:
+    panel = make_panel(scan, detected=False)
+    assert "Press Detect" in panel.count.text()
+    assert not panel.judge_.isEnabled()
+    panel.take("draw")
+    assert "no mask to correct yet" in panel.message.text()
+
+
+def test_the_scan_can_be_closed(reading: ReviewPanel) -> None:
+    reading.judge(Verdict.REAL)
+    journal = reading.desk.case.journal
+    reading.viewer.layers.remove(reading.desk.case.layer)
+    assert reading.desk.case is None
+    assert reading.scan.text() == "no scan is open"
+    assert reading.table.model().rowCount() == 0
+    Journal.open(journal.path, journal.header).close()
