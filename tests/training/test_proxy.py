@@ -36,12 +36,29 @@ def shown():
 
 def test_a_normal_is_shown_with_its_proxy_at_2_mm(shown):
     for one in shown:
-        assert one.scan.image.shape == tuple(side // 2 for side in SIDES)
-        assert one.proxy.shape == one.scan.image.shape
-        apart = (one.proxy - one.scan.image)[one.scan.mask]
-        assert 0 < apart.abs().mean() < one.scan.image[one.scan.mask].std()
-    assert torch.equal(shown[0].mirrored().proxy.flip(-1), shown[0].proxy)
-    assert torch.equal(shown[0].mirrored().scan.mask.flip(-1), shown[0].scan.mask)
+        assert one.slices.shape[1:] == (5, SIDES[1] // 2, SIDES[2] // 2)
+        assert len(one.slices) == len(one.proxy) <= SIDES[0] // 2
+        inside = one.slices[:, 1] > 0
+        image, proxy = one.slices[:, 0][inside].float(), one.proxy[:, 0][inside].float()
+        assert 0 < (proxy - image).abs().mean() < image.std()
+
+
+def test_half_of_the_drawn_slices_are_mirrored_with_their_coordinate(shown):
+    one = shown[0]
+    rng = np.random.default_rng(0)
+    found = set()
+    for _ in range(20):
+        slices, proxy = one.draw(rng, 1)
+        straight = [torch.equal(slices[0], other.float()) for other in one.slices]
+        turned = slices.flip(-1)
+        turned[:, -1] *= -1
+        mirrored = [torch.equal(turned[0], other.float()) for other in one.slices]
+        assert any(straight) != any(mirrored)
+        found.add(any(mirrored))
+        place = (mirrored if any(mirrored) else straight).index(True)
+        expected = one.proxy[place].flip(-1) if any(mirrored) else one.proxy[place]
+        assert torch.equal(proxy[0], expected.float())
+    assert found == {True, False}
 
 
 def test_drawn_slices_and_proxies_belong_together(shown):
