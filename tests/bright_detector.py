@@ -16,7 +16,7 @@ USUAL = 1.2
 class BrightPlane(nn.Module):
     """Scores a pixel by its own brightness."""
 
-    inputs, widths = 10, (1,)
+    inputs, widths = 12, (1,)
 
     def forward(self, slices: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         logit = 8 * (slices[:, 2:3] - USUAL)
@@ -26,7 +26,7 @@ class BrightPlane(nn.Module):
 class BrightVolume(nn.Module):
     """Scores a voxel by its own brightness, at 3 mm."""
 
-    inputs, widths = 6, (1,)
+    inputs, widths = 8, (1,)
 
     def forward(self, volume: Tensor) -> VolumeFeatures:
         features = volume.new_zeros(volume.shape[0], 1, *(side // 2 for side in volume.shape[2:]))

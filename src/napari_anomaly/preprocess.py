@@ -321,6 +321,19 @@ def volume_inputs(image: Tensor, mask: Tensor) -> Tensor:
     return torch.stack(channels)[None].contiguous(memory_format=torch.channels_last_3d)
 
 
+def coarse_tissue(image: Tensor, mask: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Share of tissue in every voxel of the coarse grid, and the positions within its mask along each axis.
+
+    Parameters
+    ----------
+    image, mask : Tensor
+        As for `volume_inputs`.
+    """
+    joined = torch.stack((((image != 0) & mask).float(), mask.float()))
+    share, inside = functional.avg_pool3d(joined[None], REDUCTION)[0]
+    return share, coordinates(inside > 0.5)
+
+
 def extraction_inputs(image: Tensor) -> Tensor:
     """Input of the brain extraction network: the whole head and its silhouette, at its working resolution.
 

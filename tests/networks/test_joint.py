@@ -1,7 +1,15 @@
 import pytest
 import torch
 
-from napari_anomaly.networks.joint import CONTRASTS, EMBEDDING, JointNetwork, context_at, planes_of
+from napari_anomaly.networks.joint import (
+    CONTRASTS,
+    EMBEDDING,
+    TISSUE_CHANNELS,
+    JointNetwork,
+    context_at,
+    intensity_profile,
+    planes_of,
+)
 from napari_anomaly.networks.plane import PLANE_CHANNELS
 from napari_anomaly.networks.volume import VOLUME_CHANNELS, VolumeFeatures
 
@@ -17,8 +25,10 @@ def ramp(depth, *, scans=1):
 
 def scene(scans=2, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    slices = torch.randn(3, PLANE_CHANNELS, 48, 64, generator=generator)
-    volume = torch.randn(scans, VOLUME_CHANNELS, 16, 16, 32, generator=generator)
+    slices = torch.randn(3, PLANE_CHANNELS + TISSUE_CHANNELS, 48, 64, generator=generator)
+    volume = torch.randn(scans, VOLUME_CHANNELS + TISSUE_CHANNELS, 16, 16, 32, generator=generator)
+    volume[:, 2] = 0
+    volume[:, 2, 1:-1, 1:-1, 1:-1] = 1
     return slices, volume, torch.tensor([-0.5, 0.0, 0.6]), torch.tensor([0, 1, 1])
 
 
@@ -97,7 +107,7 @@ def test_the_whole_is_the_sum_of_the_parts_that_a_detection_runs(network):
     context = context_at(seen, where, scan_of, features.shape[2:])
     whole = network(slices, volume, where, scan_of)
     assert torch.allclose(network.fuse(logit, features, context), whole.joint, atol=1e-5)
-    overall = network.overall(seen)
+    overall = network.overall(volume, seen)
     assert torch.allclose(overall[:, 0], whole.scan, atol=1e-5)
     assert torch.allclose(overall[:, 1:], whole.contrast, atol=1e-5)
 
@@ -113,6 +123,63 @@ def test_a_scan_is_judged_by_its_own_volume_as_a_whole(network):
     # whichever slices are asked for
     fewer = network(slices[:1], volume, where[:1], scan_of[:1])
     assert torch.allclose(fewer.contrast, straight.contrast, atol=1e-6)
+
+
+def ball(shade):
+    """Give the input of a scan whose brain is a ball, with an intensity for each share of its radius."""
+    lines = [torch.linspace(-1, 1, side) for side in (40, 44, 40)]
+    radius = torch.stack(torch.meshgrid(*lines, indexing="ij")).norm(dim=0)
+    volume = torch.zeros(1, VOLUME_CHANNELS, *radius.shape)
+    volume[0, 2] = radius < 0.95
+    volume[0, 0] = shade(radius) * volume[0, 2]
+    return volume
+
+
+def test_a_profile_says_which_intensities_lie_where():
+    dark_rim = intensity_profile(ball(lambda radius: 0.9 - 0.9 * (radius > 0.8)))
+    bright_rim = intensity_profile(ball(lambda radius: 0.9 * (radius > 0.8)))
+    assert dark_rim.shape == bright_rim.shape
+    assert dark_rim.min() >= 0
+    # surface, below it, depth; the levels 0 and .9 are the fifth and the eleventh
+    dark, bright = (profile[0].reshape(-1, 3) for profile in (dark_rim, bright_rim))
+    assert dark[4, 0] > 10 * dark[10, 0]
+    assert dark[10, 2] > 10 * dark[4, 2]
+    assert bright[10, 0] > 10 * bright[4, 0]
+    assert bright[4, 2] > 10 * bright[10, 2]
+
+
+def test_a_profile_knows_no_size_and_nothing_beyond_the_brain():
+    one = ball(lambda radius: radius)
+    outside = one.clone()
+    outside[:, 0] += 3 * (1 - one[:, 2])
+    assert torch.allclose(intensity_profile(outside), intensity_profile(one), atol=1e-6)
+    padded = torch.nn.functional.pad(one, [4] * 6)
+    assert torch.allclose(intensity_profile(padded), intensity_profile(one), atol=1e-6)
+    assert not torch.allclose(intensity_profile(1 - one), intensity_profile(one), atol=0.1)
+    nothing = intensity_profile(torch.zeros(1, VOLUME_CHANNELS, 12, 12, 12))
+    assert not nothing.any()
+
+
+def test_contrasts_that_differ_in_their_grey_values_can_be_told_apart(network):
+    torch.manual_seed(0)
+    shades = [
+        lambda r: 0.9 - 0.5 * r,
+        lambda r: 0.3 + 0.8 * r,
+        lambda r: 0.2 + 0 * r,
+        lambda r: (r - 0.5) ** 2,
+    ]
+    profiles = torch.cat([intensity_profile(ball(shade)) for shade in shades])
+    optimiser = torch.optim.Adam(network.contrast_head.parameters(), lr=0.01)
+    for _ in range(60):
+        loss = torch.nn.functional.cross_entropy(network.contrast_head(profiles), torch.arange(4))
+        optimiser.zero_grad()
+        torch.autograd.backward(loss)
+        optimiser.step()
+    # a little brighter, with noise
+    others = torch.cat(
+        [ball(lambda r, shade=shade: shade(r) + 0.03 * torch.randn(r.shape)) for shade in shades]
+    )
+    assert network.contrast_head(intensity_profile(others)).argmax(1).tolist() == [0, 1, 2, 3]
 
 
 def test_every_weight_learns(network):

@@ -23,6 +23,8 @@ class Engine(Protocol):
     """Runs the parts of a `JointNetwork`."""
 
     name: str
+    atlas: Tensor
+    """Of the network, see `JointNetwork.atlas`."""
 
     def volume(self, volume: Tensor) -> tuple[VolumeFeatures, Tensor]:
         """3D features of one scan, without encoder levels, and its overall logits (`JointNetwork.overall`)."""
@@ -48,6 +50,7 @@ class TorchEngine:
     def __init__(self, network: JointNetwork) -> None:
         self._network = network
         self._kind = next(network.parameters()).dtype
+        self.atlas = network.atlas
 
     def volume(self, volume: Tensor) -> tuple[VolumeFeatures, Tensor]:
         """3D features of one scan and its overall logits."""
@@ -93,6 +96,7 @@ class OpenVinoEngine:
                 "OpenVINO was asked for and is not installed. Install it with: pip install 'napari-anomaly[openvino]', "
                 "or choose the engine torch."
             ) from error
+        self.atlas = network.atlas
         core = openvino.Core()
         side = EXAMPLE_SIDE
         half = (1, network.plane.widths[0], side // 2, side // 2)

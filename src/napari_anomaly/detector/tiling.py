@@ -12,7 +12,8 @@ from torch.nn import functional
 from napari_anomaly.detector.engine import Engine
 from napari_anomaly.networks.joint import CONTRASTS, context_at
 from napari_anomaly.networks.volume import VolumeFeatures
-from napari_anomaly.preprocess import plane_inputs, volume_inputs
+from napari_anomaly.networks.tissue import TissueModel, fit_tissues, plane_maps, volume_maps
+from napari_anomaly.preprocess import coarse_tissue, plane_inputs, volume_inputs
 from napari_anomaly.progress import Progress
 
 LIMIT = 12.0
@@ -63,7 +64,10 @@ def score(
         Same shape as `image`.
     """
     with torch.inference_mode():
-        seen, overall = engine.volume(volume_inputs(image, mask))
+        coarse_inputs = volume_inputs(image, mask)
+        tissues = fit_tissues(engine.atlas, coarse_inputs[0, 0], *coarse_tissue(image, mask))
+        maps = volume_maps(tissues, coarse_inputs[0, 0])
+        seen, overall = engine.volume(torch.cat((coarse_inputs, maps), dim=1))
         contrast = CONTRASTS[int(overall[1:].argmax())]
         coarse = functional.interpolate(seen.logit, size=image.shape, mode="trilinear")[0, 0].float()
         positions = _positions(mask, slice_step)
@@ -73,7 +77,7 @@ def score(
         yield Progress(start, len(positions), "Looking at slices")
         with torch.inference_mode():
             chosen = positions[start : start + tile]
-            joint, plane = _tile(engine, seen, image, mask, chosen, window)
+            joint, plane = _tile(engine, seen, image, mask, tissues, chosen, window)
             planes[0, start : start + tile, window[0], window[1]] = joint
             planes[1, start : start + tile, window[0], window[1]] = plane
     with torch.inference_mode():
@@ -86,10 +90,12 @@ def _tile(
     seen: VolumeFeatures,
     image: Tensor,
     mask: Tensor,
+    tissues: TissueModel | None,
     positions: Tensor,
     window: tuple[slice, slice],
 ) -> tuple[Tensor, Tensor]:
-    slices = plane_inputs(image, mask, positions)[:, :, window[0], window[1]]
+    inputs = (plane_inputs(image, mask, positions), plane_maps(tissues, image, positions))
+    slices = torch.cat(inputs, dim=1)[:, :, window[0], window[1]]
     logit, features = engine.plane(slices)
     where = (2 * positions + 1) / image.shape[0] - 1
     half = torch.Size((image.shape[1] // 2, image.shape[2] // 2))

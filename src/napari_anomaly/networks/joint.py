@@ -9,14 +9,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_anomaly.networks.blocks import ConvBlock, unfold, use_channels_last
-from napari_anomaly.networks.plane import PlaneNetwork
-from napari_anomaly.networks.volume import VolumeFeatures, VolumeNetwork
+from napari_anomaly.networks.plane import PLANE_CHANNELS, PlaneNetwork
+from napari_anomaly.networks.volume import VOLUME_CHANNELS, VolumeFeatures, VolumeNetwork
 
 EMBEDDING = 64
 """Length of the joint embedding vector."""
 
 CONTRASTS = ("t1", "t2", "flair", "free")
 """Kinds of contrast that the scan head tells apart; "free" is any other."""
+
+TISSUE_CHANNELS = 2
+"""Input channels of both networks that the tissue model adds (`networks.tissue`): untypical, brighter than expected."""
+
+ATLAS_SHAPE = (6, 48, 56, 48)
+"""Tissues and grid of the atlas that the tissue model needs."""
+
+ATLAS_REACH = 1.05
+"""The atlas' first and last voxel lie so far from the middle of the mask, whose own edges are at -1 and 1."""
 
 _INTENSITIES = tuple(-0.6 + 0.15 * step for step in range(17))
 
@@ -55,14 +64,18 @@ class JointNetwork(nn.Module):
     from a batch of two scans.
     """
 
+    atlas: Tensor
+    """Share of every tissue in the frame of the mask, `ATLAS_SHAPE`; all 0 where none was learned."""
+
     def __init__(
         self,
         plane_widths: tuple[int, ...] = (24, 48, 96, 160),
         volume_widths: tuple[int, ...] = (24, 48, 96, 128),
     ) -> None:
         super().__init__()
-        self.plane = PlaneNetwork(plane_widths)
-        self.volume = VolumeNetwork(widths=volume_widths)
+        self.plane = PlaneNetwork(plane_widths, PLANE_CHANNELS + TISSUE_CHANNELS)
+        self.volume = VolumeNetwork(VOLUME_CHANNELS + TISSUE_CHANNELS, widths=volume_widths)
+        self.register_buffer("atlas", torch.zeros(ATLAS_SHAPE))
         self.plane_projection = _projection(plane_widths[_PLANE_LEVEL])
         self.volume_projection = _projection(volume_widths[_VOLUME_LEVEL])
         self.scan_head = nn.Sequential(
@@ -87,9 +100,9 @@ class JointNetwork(nn.Module):
         Parameters
         ----------
         slices : Tensor
-            Shape (slice, `PLANE_CHANNELS`, y, x), pixels of 1 mm.
+            Shape (slice, `PLANE_CHANNELS` + `TISSUE_CHANNELS`, y, x), pixels of 1 mm.
         volume : Tensor
-            Shape (scan, `VOLUME_CHANNELS`, z/3, y/3, x/3), voxels of 3 mm over the same field of view.
+            Shape (scan, `VOLUME_CHANNELS` + `TISSUE_CHANNELS`, z/3, y/3, x/3), voxels of 3 mm over the same field.
         where : Tensor
             Position of every slice along z, -1 (first edge) to 1 (last edge), shape (slice,).
         scan_of : Tensor
@@ -144,7 +157,7 @@ def intensity_profile(volume: Tensor) -> Tensor:
     Parameters
     ----------
     volume : Tensor
-        Input of the 3D network, shape (scan, `VOLUME_CHANNELS`, z, y, x).
+        Input of the 3D network, shape (scan, channel, z, y, x).
 
     Returns
     -------

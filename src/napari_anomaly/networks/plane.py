@@ -17,6 +17,8 @@ class PlaneNetwork(nn.Module):
     ----------
     widths : tuple of int, default (24, 48, 96, 160)
         Channels at pixels of 2, 4, 8 and 16 mm.
+    inputs : int, default `PLANE_CHANNELS`
+        Input channels.
 
     Notes
     -----
@@ -24,11 +26,11 @@ class PlaneNetwork(nn.Module):
     scores pixels, so that each network can be used alone.
     """
 
-    def __init__(self, widths: tuple[int, ...] = (24, 48, 96, 160)) -> None:
+    def __init__(self, widths: tuple[int, ...] = (24, 48, 96, 160), inputs: int = PLANE_CHANNELS) -> None:
         super().__init__()
-        self.inputs = PLANE_CHANNELS
+        self.inputs = inputs
         self.widths = widths
-        self.trunk = UNet(2, 4 * PLANE_CHANNELS, widths)
+        self.trunk = UNet(2, 4 * inputs, widths)
         self.head = nn.Conv2d(widths[0], 4, 1)
 
     def forward(self, slices: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -37,7 +39,7 @@ class PlaneNetwork(nn.Module):
         Parameters
         ----------
         slices : Tensor
-            Shape (slice, `PLANE_CHANNELS`, y, x); y and x divisible by 16.
+            Shape (slice, inputs, y, x); y and x divisible by 16.
 
         Returns
         -------

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_anomaly.preprocess import REDUCTION, normalise, plane_inputs, volume_inputs
+from napari_anomaly.networks.tissue import fit_tissues, plane_maps, volume_maps
+from napari_anomaly.preprocess import REDUCTION, coarse_tissue, normalise, plane_inputs, volume_inputs
 from napari_anomaly.pretask.task import Difficulty, Painted, paint, sample
 from napari_anomaly.training.contrast import BRIGHT, FAMILIES
 from napari_anomaly.training.normals import Normal, Subject, make_normal
@@ -126,6 +127,7 @@ def make_batch(
     slices: int,
     difficulty: Difficulty,
     library: Tensor | None,
+    atlas: Tensor | None = None,
 ) -> Batch:
     """Draw, paint and cut the scans of one step.
 
@@ -141,6 +143,8 @@ def make_batch(
         Stage of the curriculum.
     library : Tensor or None
         Real lesion shapes.
+    atlas : Tensor, optional
+        For the tissue model, see `networks.tissue`.
     """
     parts = []
     for index in range(scans):
@@ -151,7 +155,7 @@ def make_batch(
             painted = Painted(normal.image.float(), torch.zeros_like(normal.mask))
         image = normalise(painted.image, normal.mask)
         positions = choose_slices(painted.truth, normal.mask, slices, rng)
-        parts.append(_cut(image, normal, painted.truth, positions, index))
+        parts.append(_cut(image, normal, painted.truth, positions, index, atlas))
     joined = [torch.cat(column) for column in zip(*parts, strict=True)]
     joined[0] = joined[0].contiguous(memory_format=torch.channels_last)
     joined[1] = joined[1].contiguous(memory_format=torch.channels_last_3d)
@@ -168,13 +172,22 @@ def choose_slices(truth: Tensor, mask: Tensor, count: int, rng: np.random.Genera
     return torch.tensor(np.array(chosen), device=truth.device)
 
 
-def _cut(image: Tensor, normal: Normal, truth: Tensor, positions: Tensor, index: int) -> tuple[Tensor, ...]:
+def _cut(
+    image: Tensor,
+    normal: Normal,
+    truth: Tensor,
+    positions: Tensor,
+    index: int,
+    atlas: Tensor | None,
+) -> tuple[Tensor, ...]:
     mask = normal.mask
     coarse = functional.avg_pool3d(truth[None, None].float(), REDUCTION)
+    whole = volume_inputs(image, mask)
+    tissues = None if atlas is None else fit_tissues(atlas, whole[0, 0], *coarse_tissue(image, mask))
     cells = functional.avg_pool2d(mask[positions][:, None].float(), 16, ceil_mode=True).flatten(1) > 0.3
     return (
-        plane_inputs(image, mask, positions),
-        volume_inputs(image, mask),
+        torch.cat((plane_inputs(image, mask, positions), plane_maps(tissues, image, positions)), dim=1),
+        torch.cat((whole, volume_maps(tissues, whole[0, 0])), dim=1),
         (2 * positions + 1) / image.shape[0] - 1,
         torch.full_like(positions, index),
         truth[positions][:, None].float(),

@@ -25,6 +25,7 @@ from napari_anomaly.training.loss import nt_xent, recall_loss, recall_weight, vo
 from napari_anomaly.training.normals import Subject
 from napari_anomaly.training.resume import load_state, save_state
 from napari_anomaly.training.settings import TrainSettings
+from napari_anomaly.training.tissue_atlas import build_atlas
 
 AVERAGE_MEMORY = 0.99
 """Share of the averaged weights that a step keeps."""
@@ -92,6 +93,7 @@ def fit(
         File that is rewritten every few minutes, and when the training is stopped.
     """
     settings = run.settings
+    learn_atlas(run, subjects)
     pool = Pool(subjects, size=settings.pool, rng=run.rng, device=run.device)
     while pool.missing:
         yield Progress(settings.pool - pool.missing, settings.pool, "Synthesising normal scans")
@@ -108,6 +110,7 @@ def fit(
             slices=settings.slices_per_scan,
             difficulty=Difficulty.at(run.progress),
             library=library,
+            atlas=run.network.atlas,
         )
         made = time.monotonic()
         losses = step(run, batch)
@@ -124,6 +127,14 @@ def fit(
             save(run, checkpoint)
             raise
     save(run, checkpoint)
+
+
+def learn_atlas(run: Run, subjects: list[Subject]) -> None:
+    """Give the networks an atlas of tissues, unless they have one or there is no label map."""
+    atlas = None if bool(run.network.atlas.any()) else build_atlas(subjects)
+    if atlas is not None:
+        run.network.atlas.copy_(atlas)
+        run.average.module.atlas.copy_(atlas)  # type: ignore[operator, union-attr]
 
 
 def step(run: Run, batch: Batch) -> dict[str, float]:

@@ -1,0 +1,138 @@
+"""A tissue model of one scan: where each tissue usually lies, and how bright it is in this very scan.
+
+The same lesion is brighter than everything on FLAIR, between white matter and fluid on T2, and darker than white matter
+on T1. Measured against the tissues of its own scan it is an outlier on all of them, so the networks see that, too.
+
+Sources: Van Leemput et al. 2001 (doi 10.1109/42.938237), outliers to a mixture model with an atlas; the frame of the atlas
+is the global binary mask (Kazemimoghadam et al. 2022, arXiv 2205.09107), so that no registration is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from napari_anomaly.networks.joint import ATLAS_REACH, planes_of
+
+_FLOOR = 0.01
+"""Share of every tissue everywhere: people differ more than an atlas knows."""
+
+_OUTLIER = 0.025
+"""Likelihood of intensities that belong to no tissue."""
+
+_ROUNDS = 12
+
+_SPREADS = (0.03, 0.3)
+
+
+class TissueModel(NamedTuple):
+    """Tissues of one scan."""
+
+    prior: Tensor
+    """Share of every tissue in every voxel of the coarse grid, shape (tissue, z, y, x)."""
+    mean: Tensor
+    """Intensity of every tissue in this scan, shape (tissue,)."""
+    spread: Tensor
+    """Standard deviation of it, same shape."""
+
+
+def fit_tissues(atlas: Tensor, image: Tensor, share: Tensor, axes: Sequence[Tensor]) -> TissueModel | None:
+    """Fit the intensities of the atlas' tissues to a scan by expectation and maximisation.
+
+    Parameters
+    ----------
+    atlas : Tensor
+        Share of every tissue in the frame of the mask, shape (tissue, z, y, x); all 0 where none is known.
+    image : Tensor
+        Normalised scan on the coarse grid, shape (z, y, x).
+    share : Tensor
+        Share of every voxel that is tissue, same shape.
+    axes : sequence of Tensor
+        Position within the mask along z, y and x, see `preprocess.coordinates`.
+
+    Returns
+    -------
+    TissueModel or None
+        None without an atlas, or where nothing is to be seen.
+    """
+    inside = share > 0.9
+    if not bool(atlas.any()) or not bool(inside.any()):
+        return None
+    prior = _placed(atlas.to(image.device, torch.float32), axes)
+    values, shares = image[inside][::2].float(), prior[:, inside][:, ::2]
+    weights = shares**4
+    mean = (weights * values).sum(1) / weights.sum(1)
+    spread = torch.full_like(mean, 0.25)
+    for _ in range(_ROUNDS):
+        likely = _likelihoods(shares, values, mean, spread)
+        belongs = likely / (likely.sum(0) + _OUTLIER)
+        count = belongs.sum(1) + 1e-3
+        mean = (belongs * values).sum(1) / count
+        variance = (belongs * (values - mean[:, None]) ** 2).sum(1) / count
+        spread = variance.sqrt().clamp(*_SPREADS)
+    return TissueModel(prior, mean, spread)
+
+
+def volume_maps(model: TissueModel | None, image: Tensor) -> Tensor:
+    """Input channels for the 3D network, shape (1, `TISSUE_CHANNELS`, z, y, x); see `_maps`.
+
+    Parameters
+    ----------
+    model : TissueModel or None
+        0 everywhere without one.
+    image : Tensor
+        Normalised scan on the coarse grid, 0 where nothing is, shape (z, y, x).
+    """
+    if model is None:
+        return image.new_zeros(1, 2, *image.shape)
+    return _maps(model, image, model.prior)[None]
+
+
+def plane_maps(model: TissueModel | None, image: Tensor, positions: Tensor) -> Tensor:
+    """Input channels for the 2D network, shape (slice, `TISSUE_CHANNELS`, y, x).
+
+    Parameters
+    ----------
+    model : TissueModel or None
+        0 everywhere without one.
+    image : Tensor
+        Normalised scan of 1 mm voxels, shape (z, y, x).
+    positions : Tensor
+        Slice indices.
+    """
+    slices = image[positions]
+    if model is None:
+        return slices.new_zeros(len(positions), 2, *slices.shape[1:])
+    where = (2 * positions + 1) / image.shape[0] - 1
+    prior = planes_of(model.prior[None], where, torch.zeros_like(positions), slices.shape[1:])
+    return _maps(model, slices, prior.transpose(0, 1)).transpose(0, 1)
+
+
+def _maps(model: TissueModel, image: Tensor, prior: Tensor) -> Tensor:
+    """How untypical every voxel is, and how much brighter than expected; stacked first, 0 in the background."""
+    shape = (-1,) + (1,) * image.dim()
+    mean, spread = model.mean.view(shape), model.spread.view(shape)
+    likely = (prior * torch.exp(-0.5 * ((image - mean) / spread) ** 2) / spread).sum(0)
+    untypical = -torch.log(likely + 1e-3) / 5
+    excess = (image - (prior * mean).sum(0)).clamp(-2, 2)
+    return torch.stack((untypical, excess)) * (image != 0)
+
+
+def _likelihoods(shares: Tensor, values: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
+    distance = (values - mean[:, None]) / spread[:, None]
+    return shares * torch.exp(-0.5 * distance**2) / spread[:, None]
+
+
+def _placed(atlas: Tensor, axes: Sequence[Tensor]) -> Tensor:
+    """Bring the atlas to the grid of a scan."""
+    sides = atlas.shape[1:]
+    # grid_sample counts from the outer edges, the atlas from the middles of its first and last voxel
+    units = [axis / ATLAS_REACH * ((side - 1) / side) for axis, side in zip(axes, sides, strict=True)]
+    grid = torch.stack(torch.meshgrid(*units, indexing="ij"), dim=-1).flip(-1)
+    drawn = functional.grid_sample(atlas[None], grid[None], align_corners=False, padding_mode="border")[0]
+    floored = drawn + _FLOOR
+    return floored / floored.sum(0, keepdim=True)

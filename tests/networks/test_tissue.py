@@ -1,0 +1,90 @@
+import pytest
+import torch
+
+from napari_anomaly.networks.joint import ATLAS_SHAPE, TISSUE_CHANNELS
+from napari_anomaly.networks.tissue import fit_tissues, plane_maps, volume_maps
+
+SIDES = (24, 28, 24)
+FINE = tuple(3 * side for side in SIDES)
+
+
+def axes_of(sides):
+    return [torch.linspace(-1, 1, side) for side in sides]
+
+
+def head(sides):
+    """Distance from the middle of the head, 1 at its surface."""
+    grid = torch.meshgrid(*axes_of(sides), indexing="ij")
+    return sum(axis**2 for axis in grid).sqrt()
+
+
+@pytest.fixture(scope="module")
+def atlas():
+    """White matter within grey matter; the other tissues are nowhere."""
+    distance = head(ATLAS_SHAPE[1:])
+    shares = torch.zeros(ATLAS_SHAPE)
+    shares[0] = torch.sigmoid(20 * (0.6 - distance))
+    shares[1] = torch.sigmoid(20 * (distance - 0.6)) * (distance < 1)
+    return shares
+
+
+def scan(sides, white, grey, *, lesion=None):
+    distance = head(sides)
+    generator = torch.Generator().manual_seed(0)
+    image = torch.where(distance < 0.6, white, grey) + 0.03 * torch.randn(sides, generator=generator)
+    spot = tuple(slice(int(side * 0.45), int(side * 0.55)) for side in sides)
+    if lesion is not None:
+        image[spot] = lesion
+    return image * (distance < 1), (distance < 1).float(), spot
+
+
+@pytest.mark.parametrize(("white", "grey"), [(0.9, 0.5), (0.2, 0.4)])
+def test_tissues_are_found_in_any_contrast(atlas, white, grey):
+    image, share, _ = scan(SIDES, white, grey)
+    model = fit_tissues(atlas, image, share, axes_of(SIDES))
+    assert model.mean[0] == pytest.approx(white, abs=0.05)
+    assert model.mean[1] == pytest.approx(grey, abs=0.05)
+    assert model.prior.sum(0) == pytest.approx(torch.ones(SIDES), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("white", "grey", "lesion", "sign"), [(0.9, 0.5, 0.3, -1), (0.2, 0.4, 0.8, 1), (0.5, 0.7, 1.2, 1)]
+)
+def test_a_lesion_is_untypical_and_brighter_or_darker_in_any_contrast(atlas, white, grey, lesion, sign):
+    image, share, spot = scan(SIDES, white, grey, lesion=lesion)
+    model = fit_tissues(atlas, image, share, axes_of(SIDES))
+    untypical, excess = volume_maps(model, image)[0]
+    normal = share > 0
+    normal[spot] = False
+    assert untypical[spot].mean() > untypical[normal].quantile(0.95)
+    assert sign * excess[spot].mean() > 0.3
+    assert abs(float(excess[normal].mean())) < 0.1
+    # the same voxel in a scan without it is typical
+    healthy = volume_maps(model, scan(SIDES, white, grey)[0])[0, 0]
+    assert healthy[spot].mean() < untypical[spot].mean() - 0.3
+
+
+def test_slices_of_the_fine_grid_say_the_same_as_the_coarse_volume(atlas):
+    coarse, share, _ = scan(SIDES, 0.9, 0.5, lesion=0.3)
+    fine, _, spot = scan(FINE, 0.9, 0.5, lesion=0.3)
+    model = fit_tissues(atlas, coarse, share, axes_of(SIDES))
+    positions = torch.tensor([10, FINE[0] // 2])
+    maps = plane_maps(model, fine, positions)
+    assert maps.shape == (2, TISSUE_CHANNELS, *FINE[1:])
+    assert maps[1, 0][spot[1:]].mean() == pytest.approx(
+        float(volume_maps(model, coarse)[0, 0, SIDES[0] // 2, SIDES[1] // 2, SIDES[2] // 2]), abs=0.1
+    )
+    assert (maps[:, :, 0, 0] == 0).all()
+
+
+def test_without_an_atlas_nothing_is_said():
+    image, share, _ = scan(SIDES, 0.9, 0.5)
+    assert fit_tissues(torch.zeros(ATLAS_SHAPE), image, share, axes_of(SIDES)) is None
+    assert not volume_maps(None, image).any()
+    assert volume_maps(None, image).shape == (1, TISSUE_CHANNELS, *SIDES)
+    assert plane_maps(None, image, torch.tensor([3])).shape == (1, TISSUE_CHANNELS, *SIDES[1:])
+
+
+def test_an_empty_scan_has_no_tissues(atlas):
+    nothing = torch.zeros(SIDES)
+    assert fit_tissues(atlas, nothing, nothing, axes_of(SIDES)) is None
