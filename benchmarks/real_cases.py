@@ -23,8 +23,10 @@ from napari_anomaly.progress import drain
 OUT = Path(__file__).parents[1] / "docs" / "results"
 WAYS = ("joint", "plane", "volume", "mean")
 HEAD = (
-    "| patient | scan | intensity AP | joint AP | 2D AP | 3D AP | mean AP | Dice at the detector's threshold "
-    "| best Dice | lesions found | false findings | scan score | seconds |\n|" + "---|" * 13
+    "| patient | scan | seen as | threshold | intensity AP | joint AP | 2D AP | 3D AP | mean AP "
+    "| Dice at the detector's threshold | best Dice | lesions found | false findings | scan score | seconds |\n|"
+    + "---|"
+    * 15
 )
 
 
@@ -59,14 +61,15 @@ def measure(
         seconds = sum(found.seconds.values())
         figures[way] = evaluate_case(scan, truth, Scored.of_detection(found.map, findings), seconds=seconds)
         if way == detector.card.best:
+            seen = (found.contrast, at)
             strip = picture(scan.voxels, truth, findings.mask > 0)
     own = figures[detector.card.best]
     intensity = max(own.intensity.bright_average_precision or 0, own.intensity.dark_average_precision or 0)
     ranked = " | ".join(f"{figures[way].inside.average_precision:.2f}" for way in WAYS)
     lesions = own.lesions
     row = (
-        f"| {mask_path.parent.name} | {scan.name} | {intensity:.2f} | {ranked} | {own.inside.dice:.2f} "
-        f"| {own.inside.best_dice:.2f} | {lesions.found}/{lesions.lesions} | {lesions.false_findings} "
+        f"| {mask_path.parent.name} | {scan.name} | {seen[0]} | {seen[1]:.5f} | {intensity:.2f} "
+        f"| {ranked} | {own.inside.dice:.2f} | {own.inside.best_dice:.2f} | {lesions.found}/{lesions.lesions} | {lesions.false_findings} "
         f"| {own.scan_score:.3f} | {own.seconds:.1f} |"
     )
     return row, strip
@@ -92,7 +95,7 @@ def write(rows: list[str], strips: list[np.ndarray], detector: checkpoint.Detect
         "# Real patients",
         "",
         f"Detector {detector.name} {detector.version}, sha256 {detector.sha256[:16]}; it uses its "
-        f"'{detector.card.best}' output, at its own threshold {detector.default_threshold:.6f} and smallest finding "
+        f"'{detector.card.best}' output, at its own threshold for the contrast that it sees and smallest finding "
         f"{detector.default_min_volume_mm3:.0f} mm3. No patient took part in training, calibration or any choice.",
         "AP is average precision over the voxels that the detector looked at; intensity is plain brightness or "
         "darkness, whichever is better, with the truth in hand.",

@@ -134,7 +134,7 @@ def learn_atlas(run: Run, subjects: list[Subject]) -> None:
     atlas = None if bool(run.network.atlas.any()) else build_atlas(subjects)
     if atlas is not None:
         run.network.atlas.copy_(atlas)
-        run.average.module.atlas.copy_(atlas)  # type: ignore[operator, union-attr]
+        run.average.module.atlas.copy_(atlas)  # type: ignore[operator]
 
 
 def step(run: Run, batch: Batch) -> dict[str, float]:
