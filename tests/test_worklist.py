@@ -80,6 +80,13 @@ def test_the_next_one_is_what_nobody_has_read(worklist: Worklist) -> None:
     assert worklist.row(number(worklist, "two")).reader == "anna"
 
 
+def test_what_a_reader_has_begun_comes_first(worklist: Worklist) -> None:
+    worklist.take(number(worklist, "one"), "anna")
+    assert worklist.following(reader="anna").name == "one"
+    assert worklist.following(reader="ben").name == "two"
+    assert worklist.following(number(worklist, "one"), reader="anna").name == "two"
+
+
 def test_two_readers_cannot_read_one_scan(worklist: Worklist) -> None:
     two = number(worklist, "two")
     other = Worklist(worklist.file)

@@ -244,16 +244,19 @@ class Worklist:
             )
         return found[0]
 
-    def following(self, number: int | None = None) -> Row | None:
+    def following(self, number: int | None = None, *, reader: str = "") -> Row | None:
         """Give the next scan to read: the most unusual one that nobody has read or is reading.
 
         Parameters
         ----------
         number
             A scan to leave out: the one that is being read.
+        reader
+            Who asks: what this reader has begun, before the program was killed perhaps, comes first.
         """
-        wanted = (row for row in self.rows() if row.state == "ready" and row.status == "unread")
-        return next((row for row in wanted if row.id != number), None)
+        ready = [row for row in self.rows() if row.state == "ready" and row.id != number]
+        begun = [row for row in ready if row.status == "in progress" and row.reader == reader]
+        return next((row for row in (*begun, *ready) if row in begun or row.status == "unread"), None)
 
     def take(self, number: int, reader: str) -> Row:
         """Begin to read a scan, or go on with it.

@@ -65,6 +65,7 @@ def test_it_goes_on_where_it_was_stopped(run_screen, write_phantom, tmp_path, mo
 
 
 def test_a_mask_is_no_scan(run_screen, write_truth, tmp_path):
+    (tmp_path / "scans").mkdir()
     write_truth("scans/lesions.nii.gz")
     status, rows = run_screen(tmp_path / "scans")
     assert status == 2

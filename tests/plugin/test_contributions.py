@@ -145,7 +145,7 @@ def test_saving_the_mask_layer_overlays_to_the_voxel(
     layers = ResultLayers(viewer, viewer.add_image(data, **keywords))
     result = fake_result(scan)
     layers.show(prepare(result.map, result.supervoxels), scan)
-    layers.show_findings(find(result.map, 0.99), scan)
+    layers.show_mask(find(result.map, 0.99).mask, scan)
     path = tmp_path / f"saved_mask{suffix}"
     data, meta, _ = layers.mask.as_layer_data_tuple()
     assert write_labels(str(path), data, meta) == [str(path)]

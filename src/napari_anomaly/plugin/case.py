@@ -16,6 +16,7 @@ from napari_anomaly.errors import ReviewError
 from napari_anomaly.export import MaskChoice, to_mask
 from napari_anomaly.findings import Findings
 from napari_anomaly.journal import Header, Journal, journal_path, others_beside, reader_name
+from napari_anomaly.plugin.display import step_of
 from napari_anomaly.plugin.engine import Outcome
 from napari_anomaly.plugin.layers import scan_layer, scan_of
 from napari_anomaly.plugin.result_layers import ResultLayers, Strokes
@@ -71,6 +72,7 @@ class Case:
         self._false: frozenset[int] = frozenset()
         self._listening: Labels | None = None
         self._painting = False
+        self.session.settings_changed.connect(self._show_settings)
         self.session.open(scan_of(layer))
         self.windows: tuple[Window, ...] = windows_for(self.scan)
 
@@ -126,8 +128,12 @@ class Case:
         self.session.set_result(outcome.result)
         self.chosen, self.shown = (), None
         self.resume()
-        self.layers.show_snap(self.session.snap)
+        self._show_settings()
         self.layers.show(outcome.display, self.scan)
+
+    def _show_settings(self) -> None:
+        self.layers.show_snap(self.session.snap)
+        self.layers.show_threshold(step_of(self.session.threshold))
 
     # The review
 

@@ -49,7 +49,7 @@ VALUE = "napari_anomaly_value"
 
 _MASK_COLOUR = (0.34, 0.71, 0.91, 1.0)
 _CHOSEN_COLOUR = (1.0, 0.93, 0.35, 1.0)
-_GHOST_COLOUR = (0.72, 0.72, 0.72, 0.75)
+_GHOST_COLOUR = (0.5, 0.5, 0.5, 1.0)
 _UNITS = {
     "mm": 1.0,
     "millimeter": 1.0,

@@ -237,7 +237,7 @@ class ReviewTable(QTableView):
             header.setStretchLastSection(True)
             header.setHighlightSections(False)
             header.setMinimumSectionSize(20)
-        for column, width in enumerate((26, 50, 48, 30, 50, 48)):
+        for column, width in enumerate((26, 46, 46, 28, 58, 52)):
             self.setColumnWidth(column, width)
 
     # What is shown

@@ -178,7 +178,7 @@ class WorklistPanel(QWidget):
             rows.setDefaultSectionSize(20)
             header.setStretchLastSection(True)
             header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-        for column, width in enumerate((96, 42, 42, 40, 62)):
+        for column, width in enumerate((84, 42, 44, 36, 76)):
             self.table.setColumnWidth(column, width)
         self.next = button(
             "This one is read: next scan",
@@ -249,7 +249,7 @@ class WorklistPanel(QWidget):
             return
         if self.reading is not None:
             self.worklist.give_back(self.reading, "read")
-        following = self.worklist.following(self.reading)
+        following = self.worklist.following(self.reading, reader=reader_name())
         self._show()
         if following is None:
             self.message.note("Every scan of this list is read, or is being read by somebody else.")
@@ -296,7 +296,9 @@ class WorklistPanel(QWidget):
 
     def _look_ahead(self) -> None:
         """Have the scan that comes next read while this one is looked at."""
-        following = self.worklist.following(self.reading) if self.worklist is not None else None
+        following = (
+            self.worklist.following(self.reading, reader=reader_name()) if self.worklist is not None else None
+        )
         if following is not None:
             self.ahead.start(
                 partial(fetching, following), Listener(done=self._keep, failed=lambda error: None)

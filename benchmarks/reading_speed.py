@@ -1,0 +1,162 @@
+"""How fast a reading goes; writes docs/results/reading-speed.md.
+
+    xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/reading_speed.py
+
+On a virtual screen the graphics are computed by the CPU, so each figure stands beside that of a plain redraw
+of the same window in the same run.
+"""
+
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import napari
+import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
+from vispy.gloo.glir import GlirProgram
+
+from napari_anomaly.anomaly import AnomalyMap, Supervoxels
+from napari_anomaly.io.detections import Stored
+from napari_anomaly.plugin.display import prepare
+from napari_anomaly.plugin.engine import Outcome
+from napari_anomaly.plugin.review_panel import ReviewPanel
+from napari_anomaly.plugin.review_place import VARIABLE
+from napari_anomaly.review import Verdict
+from napari_anomaly.scan import Scan
+
+OUT = Path(__file__).parents[1] / "docs" / "results" / "reading-speed.md"
+SIDE = 256
+FINDINGS = 200
+STEPS = 60
+
+# Mesa's software renderers crash when a program is deleted whose shaders equal a live one's.
+GlirProgram.delete = lambda self: None
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[VARIABLE] = folder
+        figures = measure()
+    OUT.write_text(report(figures), encoding="utf-8")
+    print(OUT.read_text(encoding="utf-8"))
+
+
+def made_up() -> tuple[Scan, Outcome]:
+    """Make noise with balls in it, and a map that scores the balls."""
+    rng = np.random.default_rng(0)
+    voxels = rng.integers(80, 120, (SIDE,) * 3, dtype=np.int16)
+    score = np.zeros(voxels.shape, dtype=np.float32)
+    places = [(z, y, x) for z in range(20, 240, 36) for y in range(20, 240, 36) for x in range(20, 240, 36)]
+    for number, (z, y, x) in enumerate(places[:FINDINGS]):
+        r = 3 + number % 6
+        ball = (np.indices((2 * r + 1,) * 3) - r) ** 2
+        inside = ball.sum(axis=0) <= r * r
+        box = (slice(z - r, z + r + 1), slice(y - r, y + r + 1), slice(x - r, x + r + 1))
+        score[box][inside] = 0.999 - number * 1e-5
+        voxels[box][inside] += 60
+    scan = Scan.from_array(voxels, name="balls")
+    ids = np.ones(voxels.shape, dtype=np.uint16)
+    found = AnomalyMap(score, scan.geometry, 0.9, "made up", "0" * 64, 0.9, 0.0)
+    stored = Stored(found, Supervoxels(ids, voxels.astype(np.float32), scan.geometry))
+    return scan, Outcome(stored, prepare(stored.map, stored.supervoxels))
+
+
+def measure() -> dict[str, list[float]]:
+    viewer = napari.Viewer(title="napari-anomaly")
+    viewer.window.resize(1400, 900)
+    panel = ReviewPanel(viewer)
+    viewer.window.add_dock_widget(panel, name="Findings")
+    scan, outcome = made_up()
+    panel.desk.show_scan(scan, outcome)
+    until(lambda: panel.desk.case.shown is not None and panel.desk.case.session.has_findings)
+    panel.mode.click()
+    wait(1.0)
+    canvas = panel.window().centralWidget()
+
+    def press(key: Qt.Key) -> Callable[[], None]:
+        return lambda: QTest.keyClick(canvas, key)
+
+    figures = {"plain redraw": [timed(viewer, lambda: None) for _ in range(STEPS)]}
+    figures["N: next finding"] = [timed(viewer, press(Qt.Key.Key_N)) for _ in range(STEPS)]
+    panel.table.select(panel.table.order()[:1])
+    figures["R: verdict, kept, and next finding"] = [timed(viewer, press(Qt.Key.Key_R)) for _ in range(STEPS)]
+    figures["false positive out of the mask, and next"] = [
+        timed(viewer, lambda: panel.judge(Verdict.FALSE_POSITIVE, "vessel")) for _ in range(STEPS)
+    ]
+    figures["undo"] = [timed(viewer, panel.undo) for _ in range(STEPS)]
+    figures["a stroke of 100 voxels into the review"] = [stroke(panel, place) for place in range(20)]
+    panel.close()
+    viewer.close()
+    return figures
+
+
+def stroke(panel: ReviewPanel, place: int) -> float:
+    case = panel.desk.case
+    case.layers.mask.data[5 + place, 5, 5:105] = 1
+    began = time.perf_counter()
+    case.take_strokes()
+    taken = time.perf_counter() - began
+    until(lambda: case.session.has_findings and not panel.desk.counts.running)
+    return 1000 * taken
+
+
+def timed(viewer: napari.Viewer, act: Callable[[], object]) -> float:
+    """Give the milliseconds from an act until the canvas is drawn anew."""
+    began = time.perf_counter()
+    act()
+    viewer.layers[0].refresh()
+    viewer.screenshot(canvas_only=True, flash=False)
+    return 1000 * (time.perf_counter() - began)
+
+
+def wait(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        QApplication.processEvents()
+        time.sleep(0.005)
+
+
+def until(done: Callable[[], bool]) -> None:
+    end = time.monotonic() + 300
+    while not done():
+        if time.monotonic() > end:
+            raise SystemExit("The window did not get there in time.")
+        wait(0.02)
+
+
+def report(figures: dict[str, list[float]]) -> str:
+    plain = statistics.median(figures["plain redraw"])
+    rows = [
+        f"| {name} | {statistics.median(values):.0f} | {np.percentile(values, 95):.0f} "
+        f"| {statistics.median(values) - plain:.0f} |"
+        for name, values in figures.items()
+    ]
+    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+    return "\n".join(
+        [
+            "# How fast a reading goes",
+            "",
+            "`benchmarks/reading_speed.py`: a scan of 256 x 256 x 256 voxels with 200 findings, from the key to "
+            "the drawn",
+            "canvas, in milliseconds. On a virtual screen the CPU draws; the last column leaves a plain redraw "
+            "out.",
+            "",
+            "| step | median | p95 | more than a plain redraw |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            f"{platform.machine()}, {os.cpu_count()} cores shared with other work (load {load}), "
+            f"Python {platform.python_version()}.",
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()
