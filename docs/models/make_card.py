@@ -16,8 +16,8 @@ CARD = """# {name} {version}
 
 **What it is.** A joint embedding of a 2D and a 3D network (after Kang & Park 2022, arXiv 2212.10939) with the
 silhouette of the brain as an input channel (after Kazemimoghadam et al. 2022), a tissue model of every scan
-(outliers to a mixture with an atlas, after Van Leemput et al. 2001) as two more, and a small network that finds the brain
-in a whole head. Trained on normal scans only, to find anomalies that were painted on them. Research software,
+(outliers to a mixture with an atlas, after Van Leemput et al. 2001) as two more, and a small network that finds the
+brain in a whole head. Trained on normal scans only, to find anomalies that were painted on them. Research software,
 not a medical device.
 
 | | |
