@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
+from weakref import WeakSet
 
 import napari.viewer
 from napari.components import ViewerModel
@@ -72,12 +73,15 @@ class DetectPanel(QWidget):
         self._devices = Jobs(listed=False)
         self._others: list[Jobs] = []
         self._watched: set[Layer] = set()
+        self._welcomed: WeakSet[Case] = WeakSet()
         self._known: list[Layer] = []
         self._fresh = False
         prefer_our_reader()
         self._build()
         self._connect()
         self._refresh_scans()
+        if self._case is not None and self._case not in self._welcomed:
+            self._on_case()
         self._refresh_planes()
 
     def _build(self) -> None:
@@ -184,11 +188,10 @@ class DetectPanel(QWidget):
         if self.jobs.cancel():
             self.run.show_idle("stopped")
             self.message.note("Another scan was chosen: the detection was stopped.")
-        known = layer is None or self.desk.knows(layer)
-        if self.desk.heard(lambda: self.desk.choose(layer)) and self._case is not None and not known:
-            self._welcome(self._case)
+        self.desk.heard(lambda: self.desk.choose(layer))
 
     def _welcome(self, case: Case) -> None:
+        self._welcomed.add(case)
         case.layer.events.contrast_limits.connect(partial(self._on_limits, case))
         if case.scan.notes:
             self.message.note("\n".join(case.scan.notes))
@@ -196,6 +199,8 @@ class DetectPanel(QWidget):
     def _on_case(self) -> None:
         if self._case is not None:
             self.run.choose(self._case.layer)
+            if self._case not in self._welcomed:
+                self._welcome(self._case)
             self._watch_layers(self._case)
         self._show_case()
 
