@@ -132,7 +132,6 @@ class Reading:
         self.key(Qt.Key.Key_N, Qt.KeyboardModifier.ShiftModifier)
         self.settle()
         print(f"the next scan was there after {time.monotonic() - began:.2f} s")
-        self.shoot("reading-9-next-scan")
         self.viewer.close()
 
     def enough(self) -> None:

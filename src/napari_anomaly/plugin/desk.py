@@ -17,6 +17,7 @@ from napari_anomaly.plugin.case import Case
 from napari_anomaly.plugin.engine import Outcome
 from napari_anomaly.plugin.jobs import Jobs, Listener
 from napari_anomaly.plugin.layers import scan_layer
+from napari_anomaly.plugin.view import jump
 from napari_anomaly.progress import Progress, Steps
 from napari_anomaly.scan import Scan
 from napari_anomaly.session import Question
@@ -194,6 +195,7 @@ class Desk:
             self._case = None
         self.choose(case.layer)
         self.viewer.reset_view()
+        jump(self.viewer, case.layer, [(n - 1) / 2 for n in scan.geometry.shape])
         self.count()
         return case
 

@@ -83,6 +83,9 @@ class ResultLayers:
         """Show a result: the map at once, proxies and supervoxels hidden until the reader wants them."""
         self._display = display
         self._mask_shown = None
+        if self._find("marks") is not None:
+            empty = np.zeros(scan.geometry.shape, dtype=np.uint8)
+            self._labels("marks", empty, scan)
         selection = set(self._viewer.layers.selection)
         ids, image = display.supervoxels.ids, display.supervoxels.image
         plain = {"interpolation2d": "nearest", "rendering": "mip"}

@@ -338,6 +338,8 @@ class ReviewPanel(QWidget):
 
     def _on_case(self) -> None:
         case = self.desk.case
+        self.message.clear_text()
+        self._welcomed = None
         self.scan.setText(case.scan.name if case is not None else "no scan is open")
         mapped = case is not None and case.session.map is not None
         for widget in (self.table, self.judge_, self.out, self.filter, self.ghosts):
