@@ -30,6 +30,14 @@ def test_nothing_found_costs_more_than_a_little_too_much(truth):
     assert voxel_loss(logit(larger, 5.0), truth) < 0.7 * voxel_loss(logit(nothing, 5.0), truth)
 
 
+def test_a_missed_anomaly_costs_alike_however_small_it_is(truth):
+    small = torch.zeros_like(truth)
+    small[0, 0, 8:12, 8:12] = 1
+    blind = torch.full_like(truth, -6.0)
+    cost = [float(voxel_loss(blind, mask) - voxel_loss(logit(mask, 6.0), mask)) for mask in (small, truth)]
+    assert cost[0] == pytest.approx(cost[1], rel=0.25)
+
+
 def test_a_normal_scan_has_a_loss_too(truth):
     normal = torch.zeros_like(truth)
     assert float(voxel_loss(logit(normal, 12.0), normal)) == pytest.approx(0, abs=0.01)

@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from napari_anomaly.detector.engine import Engine
 from napari_anomaly.networks.joint import CONTRASTS, context_at
-from napari_anomaly.networks.volume import VolumeFeatures
 from napari_anomaly.networks.tissue import TissueModel, fit_tissues, plane_maps, volume_maps
+from napari_anomaly.networks.volume import VolumeFeatures
 from napari_anomaly.preprocess import coarse_tissue, plane_inputs, volume_inputs
 from napari_anomaly.progress import Progress
 

@@ -3,7 +3,7 @@
 The same lesion is brighter than everything on FLAIR, between white matter and fluid on T2, and darker than white matter
 on T1. Measured against the tissues of its own scan it is an outlier on all of them, so the networks see that, too.
 
-Sources: Van Leemput et al. 2001 (doi 10.1109/42.938237), outliers to a mixture model with an atlas; the frame of the atlas
+Sources: Van Leemput et al. 2001 (doi 10.1109/42.938237), outliers to a mixture with an atlas; the frame of the atlas
 is the global binary mask (Kazemimoghadam et al. 2022, arXiv 2205.09107), so that no registration is needed.
 """
 

@@ -27,7 +27,6 @@ from napari_anomaly.training.contrast import (
     draw_family,
 )
 
-
 STRIPPED = 0.5
 """Share of the scans from whole-head label maps that are skull-stripped; real scans always are, within `FIELD`."""
 
