@@ -23,6 +23,8 @@ def numbers(sides=FIELD):
         found[half & (radius < 0.8)] = table["cortex"]
         found[half & (radius < 0.6)] = table["white"]
         found[half & (radius < 0.25)] = table["ventricle"]
+    # a furrow: fluid between tissue is within the brain, fluid around it is not
+    found[(np.abs(y) < 0.06) & (z > 0.4) & (radius < 0.8)] = 24
     return found
 
 

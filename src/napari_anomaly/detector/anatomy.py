@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from napari_anomaly.networks.anatomy import AnatomyNetwork
     from napari_anomaly.preprocess import Prepared
 
+REDUCTION = 3
+"""The network sees voxels of this many mm."""
+
 FINE = 2
 """Labels are drawn in voxels this many times smaller than the network's, along borders of interpolated shares."""
 
@@ -145,9 +148,6 @@ def find_anatomy(network: AnatomyNetwork, prepared: Prepared, geometry: Geometry
     geometry : Geometry
         The scan's own.
     """
-    from napari_anomaly.networks.anatomy import anatomy_inputs
-    from napari_anomaly.preprocess import REDUCTION
-
     labels = label_voxels(network, anatomy_inputs(prepared.image, prepared.mask)).numpy()
     spacing = REDUCTION / FINE
     near = borders(labels, spacing)
@@ -160,6 +160,35 @@ def find_anatomy(network: AnatomyNetwork, prepared: Prepared, geometry: Geometry
     return Anatomy(_on_scan(labels, planes), _on_scan(near, planes), geometry)
 
 
+def anatomy_inputs(image: torch.Tensor, mask: torch.Tensor, *, reduction: int = REDUCTION) -> torch.Tensor:
+    """Input of the anatomy network (after Kazemimoghadam et al. 2022, arXiv 2205.09107).
+
+    Parameters
+    ----------
+    image : Tensor
+        Normalised scan, shape (z, y, x).
+    mask : Tensor
+        Global binary mask, bool, same shape.
+    reduction : int, default `REDUCTION`
+        Voxels of the image along one of the network's; sides are even multiples of it.
+
+    Returns
+    -------
+    Tensor
+        Shape (1, 5, z / reduction, y / reduction, x / reduction): the scan, the mask, three coordinates within it.
+    """
+    import torch
+    from torch.nn import functional
+
+    from napari_anomaly.preprocess import coordinates
+
+    coarse = functional.avg_pool3d(torch.stack((image.float(), mask.float()))[None], reduction)[0]
+    inside = coarse[1] > 0.5
+    z, y, x = coordinates(inside)
+    places = [inside * z[:, None, None], inside * y[None, :, None], inside * x[None, None, :]]
+    return torch.stack([coarse[0], coarse[1], *places])[None]
+
+
 def label_voxels(network: AnatomyNetwork, inputs: torch.Tensor) -> torch.Tensor:
     """Label of the likeliest structure, uint8, in voxels `FINE` times smaller than those of the inputs.
 
@@ -168,7 +197,7 @@ def label_voxels(network: AnatomyNetwork, inputs: torch.Tensor) -> torch.Tensor:
     network : AnatomyNetwork
         Anatomy network.
     inputs : Tensor
-        From `networks.anatomy.anatomy_inputs`; 0 outside of the mask in the result.
+        From `anatomy_inputs`; 0 outside of the mask in the result.
     """
     import torch
     from torch.nn import functional

@@ -6,13 +6,15 @@ import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
+from napari_anomaly.anatomy import Anatomy
 from napari_anomaly.anomaly import AnomalyMap, Supervoxels
+from napari_anomaly.detector.anatomy import find_anatomy, load_anatomy
 from napari_anomaly.detector.calibration import calibrate, calibrate_scan, of_contrast, scan_raw_score
 from napari_anomaly.detector.checkpoint import Detector
 from napari_anomaly.detector.device import choose
@@ -51,6 +53,11 @@ class Detection:
     """Kind of contrast that the detector took the scan for: "t1", "t2", "flair" or "free"."""
     second_opinion: np.ndarray | None = None
     """Share of normal voxels that ProxyAno rebuilds better, float32, (z, y, x); None where it was not asked for."""
+
+    @property
+    def anatomy(self) -> Anatomy | None:
+        """What lies where in the scan; None where it was not asked for, or cannot be told."""
+        return self.map.anatomy
 
 
 class _Clock:
@@ -122,6 +129,13 @@ def detect(
         calibration = of_contrast(detector.card.calibrations[networks], raw.contrast)
         smooth_raw = smoothed(raw, networks, detector)
         anomaly_map = _calibrated(scan, detector, prepared, calibration, smooth_raw, mask)
+    # a TIFF stack does not say which side is left
+    oriented = scan.geometry.unit == "mm" and scan.source.format != "tiff"
+    if settings.anatomy and detector.card.region == "brain" and oriented:
+        yield Progress(95, 100, "Naming structures")
+        with clock.stage("anatomy"):
+            anatomy = find_anatomy(load_anatomy().network, prepared, scan.geometry)
+            anomaly_map = replace(anomaly_map, anatomy=anatomy)
     second_opinion = None
     if settings.second_opinion:
         second_opinion = yield from _second_opinion(detector, prepared, clock=clock, notes=notes)

@@ -30,6 +30,10 @@ class DetectSettings(BaseModel):
         default=False,
         description="Look a second time at the mirrored scan and average: steadier, twice the time.",
     )
+    anatomy: bool = Field(
+        default=True,
+        description="Say in which structure of the brain a finding lies; off saves a second. Brains only.",
+    )
     second_opinion: bool = Field(
         default=False,
         description="Ask ProxyAno, too: what it cannot rebuild from normal patterns becomes a map of its own.",

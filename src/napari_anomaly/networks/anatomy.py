@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,6 @@ from torch.nn import functional
 
 from napari_anomaly.anatomy import NAMES, STRUCTURES, Side, label_of
 from napari_anomaly.networks.blocks import ConvBlock, ResidualBlock, fold, unfold
-from napari_anomaly.preprocess import REDUCTION, coordinates
 
 ANATOMY_WIDTHS = (24, 48, 80, 96)
 
@@ -20,11 +20,53 @@ ATLAS = (18, 22, 18)
 NAME_OF: tuple[int, ...] = tuple(NAMES.index(structure.name) for structure in STRUCTURES)
 """Place in `NAMES` of every label."""
 
+WHITE, GREY, VENTRICLE, FLUID, BETWEEN, OTHER = range(6)
+"""Tissues that a scan's own intensities tell apart; deep grey matter lies between white and grey."""
+
+_TISSUES = {
+    "cerebral white matter": WHITE,
+    "cerebellar white matter": WHITE,
+    "brainstem": WHITE,
+    "ventral diencephalon": WHITE,
+    "cerebral cortex": GREY,
+    "cerebellar cortex": GREY,
+    "hippocampus": GREY,
+    "amygdala": GREY,
+    "lateral ventricle": VENTRICLE,
+    "third ventricle": VENTRICLE,
+    "fourth ventricle": VENTRICLE,
+    "fluid around the brain": FLUID,
+    "outside the brain": OTHER,
+}
+
+TISSUES: tuple[int, ...] = tuple(
+    _TISSUES.get(next(s.part_of for s in STRUCTURES if s.name == name), BETWEEN) for name in NAMES
+)
+"""Tissue of every name."""
+
+ROUNDS = 15
+"""Rounds of expectation and maximisation: means have settled by then."""
+
+SURE = 0.3
+"""Share of a tissue in the atlas from which a place speaks for it in the first round."""
+
+UNLIKELY = -5.0
+"""No intensity speaks more against a tissue than this: a lesion is brain all the same."""
+
 _SIDES: tuple[Side, Side] = ("right", "left")
 
 
+class Evidence(NamedTuple):
+    """What the intensities of a scan say of tissues."""
+
+    likelihood: Tensor
+    """Log-likelihood of every name, shape (scan, name, z, y, x); 0 outside of the mask."""
+    shares: Tensor
+    """Share of white matter and of fluid, shape (scan, 2, z, y, x)."""
+
+
 class AnatomyNetwork(nn.Module):
-    """Names structures: an atlas in the frame of the global binary mask says where they mostly are, a U-Net the rest.
+    """Names structures: an atlas and the tissues' own intensities say most of it, a U-Net the rest.
 
     Parameters
     ----------
@@ -32,21 +74,32 @@ class AnatomyNetwork(nn.Module):
         Number of names; one more output tells left (above 0) from right.
     widths : tuple of int
         Channels at cells of 6, 12, 24 and 48 mm.
+    tissues : tuple of int, optional
+        Tissue of every name; empty for a U-Net that is told none.
 
     Notes
     -----
-    What a structure is called does not depend on its side: a network that says both apart needs half the outputs,
-    and learns from both halves of the brain.
+    The atlas lies in the frame of the global binary mask. With it, expectation and maximisation find what intensity
+    each tissue has in this scan (unified segmentation, Ashburner & Friston 2005, at its simplest), so that the U-Net
+    need not learn every contrast. What a structure is called does not depend on its side: a network that says both
+    apart needs half the outputs, and learns from both halves of the brain.
     """
 
     atlas: Tensor
     """Logits at places within the mask, shape (1, output, z, y, x)."""
 
-    def __init__(self, names: int = len(NAMES), widths: tuple[int, ...] = ANATOMY_WIDTHS) -> None:
+    def __init__(
+        self,
+        names: int = len(NAMES),
+        widths: tuple[int, ...] = ANATOMY_WIDTHS,
+        tissues: tuple[int, ...] = TISSUES,
+    ) -> None:
         super().__init__()
         self.widths = widths
-        # scan and mask are folded, eight voxels to a cell; coordinates hardly change within one
-        self.stem = ConvBlock(3, 2 * 8 + 3, widths[0])
+        self.tissues = tissues
+        # what has detail is folded, eight voxels to a cell; coordinates hardly change within one
+        channels = (4 if tissues else 2) * 8 + 3
+        self.stem = ConvBlock(3, channels, widths[0])
         self.downs = nn.ModuleList(ConvBlock(3, fine, coarse, stride=2) for fine, coarse in pairwise(widths))
         self.encoders = nn.ModuleList(ResidualBlock(3, width) for width in widths[1:])
         self.laterals = nn.ModuleList(nn.Conv3d(coarse, fine, 1) for fine, coarse in pairwise(widths))
@@ -55,9 +108,14 @@ class AnatomyNetwork(nn.Module):
         self.register_buffer("atlas", torch.zeros(1, names + 1, *ATLAS))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Logits of inputs from `anatomy_inputs`, shape (scan, names + 1, z, y, x)."""
-        places = inputs[:, 2:5]
-        folded = torch.cat((fold(inputs[:, :2]), functional.avg_pool3d(places, 2)), dim=1)
+        """Logits of inputs from `detector.anatomy.anatomy_inputs`, shape (scan, names + 1, z, y, x)."""
+        prior = self._prior(inputs)
+        detail = [inputs[:, :2]]
+        if self.tissues:
+            likelihood, shares = self._evidence(inputs, prior[:, :-1])
+            prior = torch.cat((prior[:, :-1] + likelihood, prior[:, -1:]), dim=1)
+            detail.append(shares)
+        folded = torch.cat((fold(torch.cat(detail, dim=1)), functional.avg_pool3d(inputs[:, 2:5], 2)), dim=1)
         features = self.stem(folded.contiguous(memory_format=torch.channels_last_3d))
         levels = [features]
         for down, encoder in zip(self.downs, self.encoders, strict=True):
@@ -67,15 +125,45 @@ class AnatomyNetwork(nn.Module):
             narrowed = self.laterals[level](features)
             risen = functional.interpolate(narrowed, size=levels[level].shape[2:], mode="trilinear")
             features = self.decoders[level](risen + levels[level])
-        # grid_sample counts x first
-        prior = functional.grid_sample(
-            self.atlas,
-            places.flip(1).permute(0, 2, 3, 4, 1),
-            mode="bilinear",
-            padding_mode="border",
-            align_corners=False,
-        )
         return unfold(self.head(features)) + prior
+
+    def _prior(self, inputs: Tensor) -> Tensor:
+        # grid_sample counts x first
+        places = inputs[:, 2:5].flip(1).permute(0, 2, 3, 4, 1)
+        atlas = self.atlas.expand(len(inputs), -1, -1, -1, -1)
+        return functional.grid_sample(
+            atlas, places, mode="bilinear", padding_mode="border", align_corners=False
+        )
+
+    @torch.no_grad()
+    def _evidence(self, inputs: Tensor, prior: Tensor) -> Evidence:
+        table = torch.tensor(self.tissues, device=inputs.device)
+        likelihood, shares = torch.zeros_like(prior), torch.zeros_like(inputs[:, :2])
+        for scan, logit, told, part in zip(inputs, prior, likelihood, shares, strict=True):
+            inside = scan[1] >= 0.5
+            if bool(inside.any()):
+                names = torch.softmax(logit[:, inside], dim=0)
+                expected = names.new_zeros(OTHER + 1, names.shape[1]).index_add_(0, table, names)
+                log_likelihood, found = _settled(scan[0][inside], expected)
+                told[:, inside] = log_likelihood[table]
+                part[:, inside] = torch.stack((found[WHITE], found[VENTRICLE] + found[FLUID]))
+        return Evidence(likelihood, shares)
+
+
+def _settled(values: Tensor, expected: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-likelihood and share of every tissue (rows) at every voxel, given the shares that the atlas expects."""
+    found = expected * (expected > SURE)
+    for _ in range(ROUNDS):
+        # a tenth of a tissue's range, held by ten voxels, keeps the spread of a tissue that is hardly seen
+        weight = found.sum(1, keepdim=True)
+        mean = (found * values).sum(1, keepdim=True) / (weight + 1e-3)
+        spread = ((found * (values - mean) ** 2).sum(1, keepdim=True) + 0.2) / (weight + 10)
+        spread = spread.sqrt().clamp(min=0.05)
+        told = (-0.5 * ((values - mean) / spread) ** 2 - spread.log()).clamp(min=UNLIKELY)
+        told[BETWEEN] = torch.maximum(told[WHITE], told[GREY])
+        told[OTHER] = UNLIKELY + 2
+        found = torch.softmax((expected + 1e-6).log() + told, dim=0)
+    return told, found
 
 
 def to_labels(logit: Tensor) -> Tensor:
@@ -87,27 +175,3 @@ def to_labels(logit: Tensor) -> Tensor:
 def _label(name: str, side: Side) -> int:
     sides = {structure.side for structure in STRUCTURES if structure.name == name}
     return label_of(name, side if side in sides else "")
-
-
-def anatomy_inputs(image: Tensor, mask: Tensor, *, reduction: int = REDUCTION) -> Tensor:
-    """Input of the anatomy network (after Kazemimoghadam et al. 2022, arXiv 2205.09107).
-
-    Parameters
-    ----------
-    image : Tensor
-        Normalised scan, shape (z, y, x).
-    mask : Tensor
-        Global binary mask, bool, same shape.
-    reduction : int, default `REDUCTION`
-        Voxels of the image along one of the network's; sides are even multiples of it.
-
-    Returns
-    -------
-    Tensor
-        Shape (1, 5, z / reduction, y / reduction, x / reduction): the scan, the mask, three coordinates within it.
-    """
-    coarse = functional.avg_pool3d(torch.stack((image.float(), mask.float()))[None], reduction)[0]
-    inside = coarse[1] > 0.5
-    z, y, x = coordinates(inside)
-    places = [inside * z[:, None, None], inside * y[None, :, None], inside * x[None, None, :]]
-    return torch.stack([coarse[0], coarse[1], *places])[None]

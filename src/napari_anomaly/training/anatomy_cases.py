@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_anomaly.anatomy import MIRRORED, NAMES, Side
-from napari_anomaly.networks.anatomy import anatomy_inputs
+from napari_anomaly.detector.anatomy import anatomy_inputs
 from napari_anomaly.preprocess import FIELD, middle_of, normalise, place
 from napari_anomaly.pretask.task import Difficulty, paint, sample
 from napari_anomaly.training.atlases import MIDDLE, UNKNOWN, Region, freesurfer, muse, parts, truth_of

@@ -120,7 +120,7 @@ def fit_atlas(run: AnatomyRun, cases: Sequence[AnatomyCase], *, poses: int = POS
     shares = (names / names.sum(0).clamp(min=1) + FLOOR).log()
     atlas = torch.cat((shares, ((left + 1) / (right + 1)).log()[None].clamp(-4, 4)))[None]
     run.network.atlas.copy_(atlas)
-    run.average.module.atlas.copy_(atlas)  # type: ignore[operator, union-attr]  # a buffer
+    run.average.module.atlas.copy_(atlas)  # type: ignore[operator]  # a buffer
 
 
 def _count(counts: Tensor, truth: Tensor, mask: Tensor) -> None:
