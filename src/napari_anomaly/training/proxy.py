@@ -29,8 +29,11 @@ SMALLEST_SLICE = 60
 MOST_PATCHES = 4
 """Pseudo-anomalies in a slice."""
 
-PATCH_RADII = (1.0, 12.0)
+PATCH_RADII = (1.5, 14.0)
 """Half sides of a pseudo-anomaly in voxels."""
+
+PATCH_SHIFT = 0.8
+"""Most that a patch becomes lighter or darker, a share of the brain's range of intensities."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,7 +185,10 @@ def losses_of(
     pseudo_anomalies: str,
     rng: np.random.Generator,
 ) -> dict[str, Tensor]:
-    """Mean absolute error of proxy and scan, and of the scan where a patch was pasted on the normal proxy.
+    """Mean absolute error of proxy and scan; what was pasted counts as much as all the rest.
+
+    Of every two slices one is spoiled on the scan and the other on its normal proxy, as far as asked for; what was
+    not spoiled must come back too.
 
     Parameters
     ----------
@@ -197,22 +203,22 @@ def losses_of(
     """
     image, region = slices[:, :1], slices[:, 1:]
     inside = region[:, :1]
-    seen_slices = slices
+    seen_slices, pasted = slices, torch.zeros_like(image, dtype=torch.bool)
     if pseudo_anomalies == "both":
-        # every other slice stays as it is: a normal scan must come back too
         seen_slices = slices.clone()
-        seen_slices[::2, :1] = paste(image[::2], image[::2], inside[::2], rng)
-    seen = network(seen_slices)
-    parts = {"proxy": _error(seen.proxy, proxy, inside), "image": _error(seen.image, image, inside)}
+        seen_slices[::2, :1], pasted[::2] = paste(image[::2], image[::2], inside[::2], rng)
+    made = network.extraction(seen_slices) * inside
+    parts = {"proxy": _error(made, proxy, inside, pasted)}
     if pseudo_anomalies != "none":
-        # half of the slices do: this second pass is what a step costs most
-        pasted = paste(proxy[1::2], image[1::2], inside[1::2], rng)
-        parts["pasted"] = _error(network.rebuild(pasted, region[1::2]), image[1::2], inside[1::2])
-    return parts
+        made = made.clone()
+        made[1::2], pasted[1::2] = paste(proxy[1::2], image[1::2], inside[1::2], rng)
+    return parts | {"image": _error(network.rebuild(made, region), image, inside, pasted)}
 
 
-def paste(onto: Tensor, image: Tensor, inside: Tensor, rng: np.random.Generator) -> Tensor:
+def paste(onto: Tensor, image: Tensor, inside: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Paste patches of slices elsewhere on their normal proxy: pseudo-anomalies (Zhou et al. 2021).
+
+    Half of the patches become lighter or darker: many lesions have intensities that no normal tissue has.
 
     Parameters
     ----------
@@ -223,9 +229,14 @@ def paste(onto: Tensor, image: Tensor, inside: Tensor, rng: np.random.Generator)
     inside : Tensor
         Region, 0 or 1, same shape; both ends of a patch lie in it.
     rng : numpy.random.Generator
-        Source of number, size, outline and place.
+        Source of number, size, outline, intensity and place.
+
+    Returns
+    -------
+    spoiled, pasted : Tensor
+        New slices, and where they are new, bool.
     """
-    result = onto.clone()
+    spoiled, pasted = onto.clone(), torch.zeros_like(onto, dtype=torch.bool)
     height, width = image.shape[2:]
     rows, columns = np.mgrid[:height, :width]
     for index in range(len(image)):
@@ -235,23 +246,26 @@ def paste(onto: Tensor, image: Tensor, inside: Tensor, rng: np.random.Generator)
         for _ in range(int(rng.integers(1, MOST_PATCHES + 1))):
             target, source = places[rng.integers(len(places), size=2)]
             shift = tuple(int(v) for v in target - source)
-            outline = torch.from_numpy(_outline(rows - target[0], columns - target[1], rng)).to(image.device)
-            moved = torch.roll(image[index, 0], shift, (0, 1))
-            both = (inside[index, 0] * torch.roll(inside[index, 0], shift, (0, 1))) > 0
-            result[index, 0] = torch.where(outline & both, moved, result[index, 0])
-    return result
+            share = torch.from_numpy(_outline(rows - target[0], columns - target[1], rng)).to(image.device)
+            share = share * inside[index, 0] * torch.roll(inside[index, 0], shift, (0, 1))
+            lighter = float(rng.uniform(-PATCH_SHIFT, PATCH_SHIFT)) if rng.random() < 0.5 else 0.0
+            moved = torch.roll(image[index, 0], shift, (0, 1)) + lighter
+            spoiled[index, 0] = torch.lerp(spoiled[index, 0], moved, share)
+            pasted[index, 0] |= share > 0.5
+    return spoiled, pasted
 
 
 def _outline(rows: np.ndarray, columns: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Share of a patch in every pixel: an ellipse or a rectangle, turned, with an edge of some softness."""
     angle = rng.uniform(0, np.pi)
     low, high = np.log(PATCH_RADII)
     first, second = np.exp(rng.uniform(low, high, size=2))
     along = np.abs(rows * np.cos(angle) + columns * np.sin(angle)) / first
     across = np.abs(columns * np.cos(angle) - rows * np.sin(angle)) / second
-    outline: np.ndarray = (
-        along * along + across * across <= 1 if rng.random() < 0.5 else np.maximum(along, across) <= 1
-    )
-    return outline
+    distance = np.sqrt(along * along + across * across) if rng.random() < 0.5 else np.maximum(along, across)
+    softness = rng.uniform(0.5, 3.0) / min(first, second)
+    share: np.ndarray = np.clip((1 - distance) / softness + 0.5, 0, 1).astype(np.float32)
+    return share
 
 
 def save(run: ProxyRun, path: Path) -> None:
@@ -268,8 +282,11 @@ def resume(run: ProxyRun, path: Path) -> None:
     run.rng.bit_generator.state = facts["rng"]
 
 
-def _error(seen: Tensor, wanted: Tensor, inside: Tensor) -> Tensor:
-    return ((seen - wanted).abs() * inside).sum() / inside.sum().clamp(min=1)
+def _error(seen: Tensor, wanted: Tensor, inside: Tensor, pasted: Tensor) -> Tensor:
+    apart = (seen - wanted).abs()
+    own = pasted * inside
+    rest = inside - own
+    return ((apart * rest).sum() / rest.sum().clamp(min=1)) + (apart * own).sum() / own.sum().clamp(min=1)
 
 
 def _schedule(progress: float) -> float:
