@@ -95,7 +95,7 @@ def make_head(subject: Subject, rng: np.random.Generator, device: torch.device) 
         raw = _warp(subject.head.to(device).float(), grid, "bilinear")
         inside = raw[truth > 0.5]
         low, high = torch.quantile(inside[::7], torch.tensor([0.05, 0.95], device=device))
-        image, _ = recolour((raw - low) / (high - low), truth > 0.5, subject.kind, rng, device)
+        image, _ = recolour((raw - low) / (high - low), truth > 0.5, subject.kind, rng)
     anomalies = sample(
         rng, torch.nonzero(truth).cpu().numpy()[::11], bright=0.7, difficulty=Difficulty(0.2, 1.0)
     )
