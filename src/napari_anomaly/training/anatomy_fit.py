@@ -236,8 +236,11 @@ def anatomy_loss(logit: Tensor, names: Tensor, sides: Tensor, partition: Tensor)
     labels = names[known]
     shares = torch.softmax(logit[0, :-1].movedim(0, -1)[known].float(), dim=1)
     told = torch.zeros_like(shares).index_add(1, partition, shares)
-    entropy = -told.gather(1, labels[:, None]).clamp(min=1e-6).log().mean()
     hits = torch.zeros_like(told).scatter(1, labels[:, None], 1.0)
+    # counted alike, voxels of small structures are too few to be learned; counted by structure, too loud
+    weights = hits.sum(0).clamp(min=1).rsqrt()[labels]
+    missed = -told.gather(1, labels[:, None])[:, 0].clamp(min=1e-6).log()
+    entropy = (weights * missed).sum() / weights.sum()
     overlap = (2 * (told * hits).sum(0) + 1) / (told.sum(0) + hits.sum(0) + 1)
     loss = entropy + 1 - overlap[hits.any(0)].mean()
     paired = sides != UNKNOWN
