@@ -141,7 +141,9 @@ class JointNetwork(nn.Module):
         """
         coarse = seen.levels[-1].flatten(2)
         unusual = self.scan_head(torch.cat((coarse.mean(2), coarse.amax(2)), dim=1))
-        return torch.cat((unusual, self.contrast_head(intensity_profile(volume))), dim=1)
+        # pooling of half precision is not everywhere
+        profile = intensity_profile(volume.float()).to(unusual.dtype)
+        return torch.cat((unusual, self.contrast_head(profile)), dim=1)
 
     def _embed(self, flat: Tensor, deep: Tensor, where: Tensor, scan_of: Tensor) -> tuple[Tensor, Tensor]:
         placed = planes_of(deep, where, scan_of, flat.shape[2:])

@@ -6,20 +6,9 @@ from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QKeySequence
-from qtpy.QtWidgets import (
-    QAbstractSpinBox,
-    QApplication,
-    QDialog,
-    QGridLayout,
-    QLabel,
-    QLineEdit,
-    QPlainTextEdit,
-    QTextEdit,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QLineEdit, QPlainTextEdit, QTextEdit, QWidget
 
-__all__ = ["Key", "KeySheet", "ReviewKeys"]
+__all__ = ["Key", "ReviewKeys"]
 
 _TYPING = (QLineEdit, QTextEdit, QPlainTextEdit, QAbstractSpinBox)
 _SAME = {"Enter": "Return", "Ctrl+Y": "Ctrl+Shift+Z"}
@@ -115,41 +104,3 @@ def _name(event: Any) -> str:
         if modifiers & modifier:
             name = word + name
     return _SAME.get(name, name)
-
-
-class KeySheet(QDialog):
-    """The sheet that lists the keys; it does not hold up the reading.
-
-    Parameters
-    ----------
-    parent
-        Whose keys.
-    keys
-        What they do.
-    """
-
-    def __init__(self, parent: QWidget, keys: tuple[Key, ...]) -> None:
-        super().__init__(parent)
-        self.setWindowTitle("Keys of review mode")
-        self.setToolTip("The keys while review mode is on; Esc closes this sheet")
-        layout = QVBoxLayout(self)
-        grid = QGridLayout()
-        grid.setHorizontalSpacing(18)
-        half = -(-len(keys) // 2)
-        for place, key in enumerate(keys):
-            name = QLabel(f"<b>{key.name}</b>")
-            grid.addWidget(name, place % half, 2 * (place // half))
-            grid.addWidget(QLabel(key.text), place % half, 2 * (place // half) + 1)
-        layout.addLayout(grid)
-        layout.addWidget(QLabel("With review mode off, all keys are napari's own again."))
-
-    def toggle(self) -> None:
-        """Show the sheet, or put it away."""
-        self.setVisible(not self.isVisible())
-
-    def keyPressEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
-        """Put the sheet away with the key that has shown it."""
-        if event.key() == Qt.Key.Key_Question:
-            self.hide()
-        else:
-            super().keyPressEvent(event)

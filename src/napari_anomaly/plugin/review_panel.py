@@ -14,11 +14,12 @@ from napari_anomaly.plugin.case import Case
 from napari_anomaly.plugin.desk import Desk, desk_of
 from napari_anomaly.plugin.findings_table import summary
 from napari_anomaly.plugin.judge_section import JudgeSection
+from napari_anomaly.plugin.key_sheet import KeySheet
 from napari_anomaly.plugin.layers import is_scan
 from napari_anomaly.plugin.message import Message, words_for
 from napari_anomaly.plugin.parts import WIDTH, button, row, slim_combo, words
 from napari_anomaly.plugin.review_export import ReviewExport
-from napari_anomaly.plugin.review_keys import Key, KeySheet, ReviewKeys
+from napari_anomaly.plugin.review_keys import Key, ReviewKeys
 from napari_anomaly.plugin.review_table import FILTERS, ReviewTable, Show
 from napari_anomaly.plugin.tools import Tool, Tools
 from napari_anomaly.plugin.view import Plane, jump, set_plane

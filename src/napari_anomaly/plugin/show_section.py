@@ -14,10 +14,7 @@ from napari_anomaly.plugin.windows import Window
 __all__ = ["ShowSection"]
 
 _LAYERS: dict[Role, tuple[str, str]] = {
-    "map": (
-        "map",
-        "How unusual every voxel is, above the threshold: dark red is unusual, yellow is most unusual",
-    ),
+    "map": ("map", "How unusual every voxel is, above the threshold: dark red is unusual, yellow most"),
     "mask": ("mask", "The outline of the findings, as they would be exported"),
     "proxies": ("proxies", "The superpixel image: every superpixel in its mean intensity"),
     "residual": (

@@ -6,6 +6,7 @@ Source: the validation tasks of Kang & Park (2022, arXiv 2212.10939), in voxels 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Literal, get_args
 
 import numpy as np
@@ -111,12 +112,8 @@ def _copy(image: Tensor, window: tuple[slice, ...], mask: Tensor, rng: np.random
 def _permutation(image: Tensor, window: tuple[slice, ...], mask: Tensor, rng: np.random.Generator) -> Tensor:
     patch = image[window]
     half = patch.shape[0] // 2
-    blocks = [
-        (slice(a, a + half), slice(b, b + half), slice(c, c + half))
-        for a in (0, half)
-        for b in (0, half)
-        for c in (0, half)
-    ]
+    parts = (slice(0, half), slice(half, 2 * half))
+    blocks = list(product(parts, repeat=3))
     order = rng.permutation(8)
     if (order == np.arange(8)).all():
         order = np.roll(order, 1)
