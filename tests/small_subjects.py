@@ -22,25 +22,25 @@ def egg(sides, share):
 def class_map(sides):
     """Skull around grey around white matter around a ventricle."""
     classes = np.zeros(sides, np.uint8)
-    for share, index in ((0.95, SKULL), (0.8, GREY), (0.65, WHITE), (0.2, VENTRICLE)):
+    for share, index in ((0.95, SKULL), (0.8, GREY), (0.65, WHITE), (0.35, VENTRICLE)):
         classes[egg(sides, share)] = index
     return classes
 
 
-def label_subject(*, head=True):
+def label_subject(*, head=True, sides=SIDES):
     """A label map with its head."""
     coarse = class_map(HEAD_SIDES)
     return Subject(
         name="labels",
         kind="labels",
-        voxels=torch.from_numpy(class_map(SIDES)),
-        mask=torch.from_numpy(egg(SIDES, 0.8)),
+        voxels=torch.from_numpy(class_map(sides)),
+        mask=torch.from_numpy(egg(sides, 0.8)),
         head=torch.from_numpy(coarse) if head else None,
         head_mask=torch.from_numpy(egg(HEAD_SIDES, 0.8)) if head else None,
     )
 
 
-def real_subject(kind="t1", *, head=True):
+def real_subject(kind="t1", *, head=True, sides=SIDES):
     """A scan in which grey matter is grey, white matter bright and the ventricle dark, as on T1."""
 
     def image(sides):
@@ -52,8 +52,8 @@ def real_subject(kind="t1", *, head=True):
     return Subject(
         name=kind,
         kind=kind,
-        voxels=image(SIDES).half(),
-        mask=torch.from_numpy(egg(SIDES, 0.8)),
+        voxels=image(sides).half(),
+        mask=torch.from_numpy(egg(sides, 0.8)),
         head=image(HEAD_SIDES) if head else None,
         head_mask=torch.from_numpy(egg(HEAD_SIDES, 0.8)) if head else None,
     )

@@ -82,8 +82,9 @@ def test_a_voxel_comes_back_to_where_it_was(shape, spacing):
 def test_on_its_own_grid_nothing_is_resampled():
     voxels = tissue((41, 53, 47), 20)
     prepared = prepare(Scan.from_array(voxels), None, device=CPU)
-    mask = silhouette_fine(torch.from_numpy(voxels))
-    low, high = np.quantile(voxels[mask.numpy()], (0.05, 0.95))
+    # exact zeros between the tissue and its silhouette are background
+    mask = silhouette_fine(torch.from_numpy(voxels)).numpy() & (voxels > 0)
+    low, high = np.quantile(voxels[mask], (0.05, 0.95))
     wanted = np.where(mask, np.clip((voxels - low) / (high - low), *CLIP), 0)
     back = prepared.to_scan(prepared.image).numpy()
     assert np.allclose(back, wanted, atol=0.03)
@@ -241,6 +242,31 @@ def test_normalised_tissue_spans_0_to_1():
     assert not torch.allclose(normalise(-image, mask), scaled, atol=0.1)
 
 
+def test_zeros_that_brain_extraction_left_are_background():
+    image = torch.from_numpy(tissue((50, 52, 54), 20)) * 13 + 400
+    brain, wide = (torch.from_numpy(ball((50, 52, 54), radius)) for radius in (18, 21))
+    stripped = torch.where(brain, image, torch.zeros(()))
+    wanted = normalise(image, brain)
+    assert torch.allclose(normalise(stripped, wide), wanted, atol=0.02)
+    # without the zeros, what lies beyond the brain counts
+    assert not torch.allclose(normalise(image, wide), wanted, atol=0.02)
+    # normalised once more, all is as it was
+    again = normalise(normalise(stripped, wide), wide)
+    assert torch.allclose(again[brain], wanted[brain], atol=0.05)
+
+
+def test_a_few_zeros_and_most_zeros_are_tissue():
+    image, chance = torch.rand(2, 30, 30, 30, generator=torch.Generator().manual_seed(0))
+    image += 1
+    everywhere = torch.ones_like(image, dtype=torch.bool)
+    few, most = (
+        normalise(torch.where(chance < share, torch.zeros(()), image), everywhere) for share in (5e-4, 0.7)
+    )
+    assert (few[chance < 5e-4] < -0.5).all()
+    assert most[chance < 0.7].abs().max() < 1e-6
+    assert most[chance >= 0.7].min() > 0.4
+
+
 def test_far_intensities_are_clipped_and_nothing_stays_nothing():
     image = torch.rand(20, 20, 20, generator=torch.Generator().manual_seed(0))
     image[4, 4, 4], image[5, 5, 5] = 100, -100
@@ -324,3 +350,21 @@ def test_the_brain_extraction_sees_the_head_and_its_silhouette():
     assert seen.shape == (1, 2, 40, 42, 44)
     assert torch.equal(seen[0, 1] > 0.5, silhouette(image))
     assert not seen[0, 0][seen[0, 1] == 0].any()
+
+
+def test_zeros_that_brain_extraction_left_within_the_mask_do_not_count():
+    generator = torch.Generator().manual_seed(3)
+    tissue = torch.rand(20, 20, 20, generator=generator) + 1
+    mask = torch.ones(20, 20, 20, dtype=torch.bool)
+    stripped = tissue.clone()
+    stripped[:4] = 0
+    whole, part = normalise(tissue[4:], mask[4:]), normalise(stripped, mask)
+    assert torch.allclose(part[4:], whole, atol=1e-5)
+    assert (part[:4] == 0).all()
+    # a whole region of zeros, or a few voxels, are tissue
+    few = tissue.clone()
+    few[0, 0, :5] = 0
+    assert normalise(few, mask)[0, 0, :5].max() < -0.5
+    most = torch.zeros_like(tissue)
+    most[:8] = tissue[:8]
+    assert normalise(most, mask)[:8].max() > 0.9

@@ -124,13 +124,73 @@ def test_draws_are_varied_and_within_bounds():
     assert set(Counter(anomaly.kind for anomaly in every)) == set(KINDS)
     counts = {len(anomalies) for anomalies in drawn}
     assert min(counts) == 1
-    assert 15 < max(counts) < 24
+    assert 23 < max(counts) <= 36
     for anomaly in every:
         assert all(5 <= place < 35 for place in anomaly.shape.centre)
         assert 1 <= min(anomaly.shape.radii) <= max(anomaly.shape.radii) < 34 * np.exp(0.9)
         assert -1 <= anomaly.shape.template < 7
     assert {anomaly.shape.template for anomaly in every} == set(range(-1, 7))
     assert all(anomaly.shape.template == -1 for seed in range(50) for anomaly in draw(seed))
+
+
+def corner(side=6):
+    return np.argwhere(np.ones((side, side, side), bool)) + 5
+
+
+def lies_within(anomalies, side=6):
+    return all(max(anomaly.shape.centre) < 5 + side for anomaly in anomalies)
+
+
+def test_without_white_matter_any_place_may_be_diseased():
+    assert draw(5, white=centres()) == draw(5)
+    assert not any(lies_within(draw(seed)) for seed in range(60) if len(draw(seed)) > 2)
+
+
+def test_many_lesions_lie_in_the_white_matter():
+    drawn = [draw(seed, white=corner()) for seed in range(300)]
+    within = [anomalies for anomalies in drawn if lies_within(anomalies)]
+    # scattered lesions of the white matter, and three of four masses
+    assert 0.4 < len(within) / 300 < 0.65
+    scattered = [anomalies for anomalies in within if len(anomalies) > 3]
+    assert 0.2 < len(scattered) / 300 < 0.4
+    assert {len(anomalies) for anomalies in scattered} >= {5, 10, 20, 30}
+    # the oedema of a mass is larger than any of them
+    assert max(np.mean(part.shape.radii) for part in sum((w for w in within if len(w) < 4), ())) > 25
+
+
+def test_the_lesions_of_one_white_matter_look_alike():
+    for seed in range(120):
+        anomalies = draw(seed, white=corner())
+        if len(anomalies) <= 3 or not lies_within(anomalies):
+            continue
+        # the last may be the one that runs together around the ventricles
+        lesions = anomalies[:-1]
+        assert {lesion.kind for lesion in anomalies} <= {"shift", "replace"}
+        assert len({lesion.kind for lesion in lesions}) == len({lesion.grain for lesion in lesions}) == 1
+        amounts = [lesion.amount for lesion in anomalies]
+        assert len(set(np.sign(amounts))) == 1
+        assert max(np.abs(amounts)) <= 1.2 / 0.7 * min(np.abs(amounts)) + 1e-9
+        assert 0.7 * Difficulty().faintest <= min(np.abs(amounts)) <= max(np.abs(amounts)) <= 1.2 * 0.65
+        assert max(np.mean(lesion.shape.radii) for lesion in lesions) < 15
+        assert np.mean(anomalies[-1].shape.radii) < 20
+
+
+def test_deep_white_matter_is_diseased_first():
+    white = 4 * np.argwhere(np.ones((30, 30, 30), bool))
+    middle = white.mean(0)
+    scattered = [
+        [lesion.shape.centre for lesion in anomalies]
+        for seed in range(150)
+        for anomalies in [draw(seed, white=white)]
+        # no other scenario has as many
+        if len(anomalies) > 23
+    ]
+    assert len(scattered) > 10
+    depths = [np.linalg.norm(np.array(places) - middle, axis=1).mean() for places in scattered]
+    usual = np.linalg.norm(white - middle, axis=1).mean()
+    assert np.mean(depths) < 0.9 * usual
+    # some patients more than others
+    assert min(depths) < 0.7 * usual
 
 
 def test_lesions_are_as_often_bright_as_asked():
@@ -145,7 +205,7 @@ def test_training_goes_from_plain_to_faint():
     stages = [Difficulty.at(progress) for progress in (0.0, 0.2, 0.4, 1.0)]
     faintest = [stage.faintest for stage in stages]
     assert faintest == sorted(faintest, reverse=True)
-    assert (faintest[0], faintest[-1]) == pytest.approx((0.45, 0.11))
+    assert (faintest[0], faintest[-1]) == pytest.approx((0.45, Difficulty().faintest))
     shares = [stage.plain for stage in stages]
     assert shares == sorted(shares, reverse=True)
     assert shares[0] > 0.5 > shares[-1] == 0

@@ -1,12 +1,17 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
-from napari_anomaly.networks.joint import JointNetwork
+from napari_anomaly.networks.joint import TISSUE_CHANNELS, JointNetwork
+from napari_anomaly.networks.plane import PLANE_CHANNELS
+from napari_anomaly.networks.volume import VOLUME_CHANNELS
 from napari_anomaly.pretask.task import Difficulty
 from napari_anomaly.training.batch import Pool, choose_slices, make_batch, paint_normal, subject_weights
+from napari_anomaly.training.contrast import FAMILIES
+from napari_anomaly.training.tissue_atlas import build_atlas
 from small_subjects import SIDES, label_subject, real_subject
 
 CPU = torch.device("cpu")
@@ -50,6 +55,7 @@ def test_a_pool_gives_its_normals_mirrored_half_of_the_time():
         if not same:
             assert torch.equal(normal.image.flip(-1), seen[0].image)
             assert torch.equal(normal.mask.flip(-1), seen[0].mask)
+            assert torch.equal(normal.white.flip(-1), seen[0].white)
 
 
 def test_kinds_of_subjects_count_by_their_share():
@@ -57,10 +63,11 @@ def test_kinds_of_subjects_count_by_their_share():
     assert subject_weights([label, t1, flair]) == pytest.approx([0.45, 0.45, 0.1])
     assert subject_weights([label, label, t1]) == pytest.approx([0.25, 0.25, 0.5])
     assert subject_weights([flair]) == pytest.approx([1])
+    assert subject_weights([real_subject("own")] * 4) == pytest.approx([0.25] * 4)
 
 
 def test_a_painted_normal_carries_something_and_stays_itself(pool):
-    for seed in range(4):
+    for seed in range(2):
         normal = pool.draw()
         before = normal.image.clone()
         painted = paint_normal(normal, np.random.default_rng(seed), difficulty=Difficulty(), library=None)
@@ -70,12 +77,55 @@ def test_a_painted_normal_carries_something_and_stays_itself(pool):
         assert not torch.equal(painted.image, normal.image.float())
 
 
+def test_without_white_matter_a_normal_is_painted_too(pool):
+    normal = replace(pool.draw(), white=torch.zeros(SIDES, dtype=torch.bool))
+    for seed in range(2):
+        painted = paint_normal(normal, np.random.default_rng(seed), difficulty=Difficulty(), library=None)
+        assert painted.truth.any()
+
+
+def test_anomalies_are_drawn_to_the_white_matter(pool):
+    normal = pool.draw()
+    white = torch.zeros_like(normal.mask)
+    white[22:27, 46:51, 70:75] = True
+    assert normal.mask[white].all()
+
+    def share(scan):
+        seen = [
+            paint_normal(scan, np.random.default_rng(seed), difficulty=Difficulty(), library=None).truth
+            for seed in range(8)
+        ]
+        return np.mean([float(truth[white].float().mean()) for truth in seen])
+
+    assert share(replace(normal, white=white)) > 2 * share(replace(normal, white=normal.mask))
+
+
+@pytest.mark.parametrize(
+    ("subject", "family"), [(real_subject("flair"), "flair"), (real_subject("own"), "free")]
+)
+def test_a_batch_tells_the_contrast(subject, family):
+    batch = batch_of(a_pool(size=1, subjects=[subject]), scans=2, slices=1)
+    assert batch.contrast.dtype == torch.int64
+    assert batch.contrast.tolist() == [FAMILIES.index(family)] * 2
+
+
+def test_a_synthesised_scan_tells_the_contrast_it_was_drawn_in():
+    seen = set()
+    for seed in range(4):
+        pool = a_pool(size=1, seed=seed, subjects=[label_subject()])
+        family = pool.draw().family
+        assert batch_of(pool, scans=1, slices=1).contrast.tolist() == [FAMILIES.index(family)]
+        seen.add(family)
+    assert len(seen) > 1
+
+
 def test_a_batch_holds_what_the_networks_need(pool):
     batch = batch_of(pool)
     depth, height, width = SIDES
-    assert batch.slices.shape == (12, 10, height, width)
+    assert batch.slices.shape == (12, PLANE_CHANNELS + TISSUE_CHANNELS, height, width)
     assert batch.slices.is_contiguous(memory_format=torch.channels_last)
-    assert batch.volume.shape == (2, 6, depth // 3, height // 3, width // 3)
+    channels = VOLUME_CHANNELS + TISSUE_CHANNELS
+    assert batch.volume.shape == (2, channels, depth // 3, height // 3, width // 3)
     assert batch.slice_truth.shape == (12, 1, height, width)
     assert batch.volume_truth.shape == (2, 1, depth // 3, height // 3, width // 3)
     assert batch.scan_of.tolist() == [0] * 6 + [1] * 6
@@ -86,8 +136,22 @@ def test_a_batch_holds_what_the_networks_need(pool):
         )
     assert seen.joint.shape == batch.slice_truth.shape
     assert seen.volume.shape == batch.volume_truth.shape
-    assert seen.scan.shape == batch.scan_truth.shape
+    assert seen.scan.shape == batch.scan_truth.shape == batch.contrast.shape
+    assert seen.contrast.shape == (2, len(FAMILIES))
     assert seen.embeddings[0].shape[:2] == batch.inside.shape
+
+
+def test_with_an_atlas_both_networks_see_what_is_untypical():
+    atlas = build_atlas([label_subject(head=False)])
+    without, shown = (batch_of(a_pool(size=1), atlas=known) for known in (None, atlas))
+    assert not without.slices[:, PLANE_CHANNELS:].any()
+    assert not without.volume[:, VOLUME_CHANNELS:].any()
+    assert torch.equal(shown.slices[:, :PLANE_CHANNELS], without.slices[:, :PLANE_CHANNELS])
+    assert torch.equal(shown.volume[:, :VOLUME_CHANNELS], without.volume[:, :VOLUME_CHANNELS])
+    # anomalies are untypical more than the rest
+    untypical, truth = shown.slices[:, PLANE_CHANNELS], shown.slice_truth[:, 0].bool()
+    normal = ~truth & (shown.slices[:, 2] != 0)
+    assert float(untypical[truth].mean()) > float(untypical[normal].mean()) + 0.1
 
 
 def test_slices_and_volume_show_the_same_place(pool):

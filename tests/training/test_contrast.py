@@ -3,14 +3,19 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from napari_anomaly.networks.joint import CONTRASTS
 from napari_anomaly.training.contrast import (
     BRIGHT,
     CLASSES,
     CSF,
+    ENHANCED,
     FAMILIES,
     brain_classes,
     draw_contrast,
     draw_family,
+)
+from napari_anomaly.training.contrast import (
+    WHITE as WHITE_MATTER,
 )
 
 WHITE, GREY, FLUID = CLASSES[2], CLASSES[3], CLASSES[4]
@@ -18,6 +23,15 @@ WHITE, GREY, FLUID = CLASSES[2], CLASSES[3], CLASSES[4]
 
 def draws(family, count=60):
     return [draw_contrast(family, np.random.default_rng(seed)) for seed in range(count)]
+
+
+def test_the_network_tells_apart_what_is_synthesised():
+    assert FAMILIES == CONTRASTS
+
+
+def test_white_matter_is_that_of_cerebrum_and_cerebellum():
+    assert WHITE_MATTER == (CLASSES[2], CLASSES[7]) == (CLASSES[41], CLASSES[46])
+    assert GREY not in WHITE_MATTER
 
 
 def test_left_and_right_are_one_class_and_air_is_the_first():
@@ -56,6 +70,16 @@ def test_air_is_nothing_and_tissue_varies():
         assert contrast.mean.dtype == contrast.spread.dtype == np.float32
 
 
+def test_vessels_and_choroid_plexus_shine_on_some_t1_scans():
+    vessels = np.array([draw.mean[CLASSES[30]] for draw in draws("t1", 300)])
+    assert np.mean(vessels > 0.8) == pytest.approx(ENHANCED, abs=0.08)
+    assert max(draw.mean[CLASSES[30]] for draw in draws("t2")) < 1.05
+
+
+def test_lesions_are_dark_on_t1_and_bright_on_t2_and_flair():
+    assert BRIGHT["t1"] < BRIGHT["free"] == 0.5 < BRIGHT["t2"] <= BRIGHT["flair"] < 1
+
+
 def test_caps_are_seen_on_flair_alone():
     assert max(contrast.cap for contrast in draws("flair", 20)) > 0.05
     assert {contrast.cap for family in ("t1", "t2", "free") for contrast in draws(family, 5)} == {0.0}
@@ -67,9 +91,10 @@ def test_the_same_seed_draws_the_same_contrast():
     assert not np.array_equal(one.mean, other.mean)
 
 
-def test_lesions_are_read_on_flair():
+def test_lesions_are_read_on_flair_and_t2():
     rng = np.random.default_rng(0)
     counts = Counter(draw_family(rng) for _ in range(2000))
     assert set(counts) == set(FAMILIES) == set(BRIGHT)
-    assert counts.most_common(1)[0][0] == "flair"
-    assert counts["flair"] / 2000 == pytest.approx(0.4, abs=0.05)
+    assert {family for family, _ in counts.most_common(2)} == {"flair", "t2"}
+    assert 0.6 < (counts["flair"] + counts["t2"]) / 2000 < 0.8
+    assert min(counts.values()) > 100

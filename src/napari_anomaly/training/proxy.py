@@ -187,8 +187,7 @@ def losses_of(
 ) -> dict[str, Tensor]:
     """Mean absolute error of proxy and scan; what was pasted counts as much as all the rest.
 
-    Of every two slices one is spoiled on the scan and the other on its normal proxy, as far as asked for; what was
-    not spoiled must come back too.
+    Every second slice is rebuilt from its spoiled normal proxy, the others from what the memory made of the scan.
 
     Parameters
     ----------
@@ -203,14 +202,14 @@ def losses_of(
     """
     image, region = slices[:, :1], slices[:, 1:]
     inside = region[:, :1]
-    seen_slices, pasted = slices, torch.zeros_like(image, dtype=torch.bool)
+    seen, pasted = slices, torch.zeros_like(image, dtype=torch.bool)
     if pseudo_anomalies == "both":
-        seen_slices = slices.clone()
-        seen_slices[::2, :1], pasted[::2] = paste(image[::2], image[::2], inside[::2], rng)
-    made = network.extraction(seen_slices) * inside
+        spoiled, pasted = paste(image, image, inside, rng)
+        seen = torch.cat((spoiled, region), dim=1).contiguous(memory_format=torch.channels_last)
+    made = network.extraction(seen) * inside
     parts = {"proxy": _error(made, proxy, inside, pasted)}
     if pseudo_anomalies != "none":
-        made = made.clone()
+        made, pasted = made.clone(), pasted.clone()
         made[1::2], pasted[1::2] = paste(proxy[1::2], image[1::2], inside[1::2], rng)
     return parts | {"image": _error(network.rebuild(made, region), image, inside, pasted)}
 
