@@ -65,7 +65,7 @@ threshold gives the best Dice on painted scans among those that make at most one
 - `t1_ixi_2mm`: IXI, Hammersmith 3T, with DLMUSE labels, by way of NiChart, CC BY-SA 3.0.
 - `flair`: py_synthsr (Apache-2.0) and torchio-data (MIT), one scan each; the second is held out.
 - `synthseg`: label maps of BBillot/SynthSeg, Apache-2.0.
-- `lesymap`, `soop`: lesion outlines, LESYMAP (Apache-2.0) and StrokeOutcomeOptimizationProjectDemo (BSD-2-Clause).
+- `lesymap`: lesion outlines, LESYMAP (Apache-2.0).
 
 ## Train it again
 
@@ -74,10 +74,12 @@ napari-anomaly train --name {name} --out {name}.safetensors --normals T1_DS00274
     --label-maps SYNTHSEG --lesion-shapes {shape_flags} {flags}
 ```
 
+The bundled weights came about in stages of this command ([what was tried](../results/training.md)).
+
 ## Where it fails
 
 - It has seen {steps} steps on a CPU, far from what it could learn. Small lesions (under 4 mm) and faint ones are
-  missed.
+  missed; on T1 and T2 most lesions are.
 - Only one real FLAIR scan and no real T2 scan of a healthy person took part; other contrasts are synthesised.
 - Children, surgical cavities, implants and motion were never shown to it.
 - Outlines of large lesions follow contrast, not anatomy: oedema and tumour are one finding.
