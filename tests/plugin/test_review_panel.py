@@ -370,7 +370,7 @@ def test_a_click_takes_a_superpixel_in_and_out(reading: ReviewPanel, qtbot: QtBo
     same = case.session.supervoxels.ids == case.session.supervoxels.ids[index]
 
     class Press:
-        type, button, pos = "mouse_press", 1, (50, 50)
+        type, button, pos, modifiers = "mouse_press", 1, (50, 50), ()
         position = case.layer.data_to_world(index)
 
     def click_there() -> None:

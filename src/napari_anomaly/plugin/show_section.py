@@ -93,7 +93,9 @@ class ShowSection(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        layout.addLayout(row(caption("Show"), *self.boxes.values(), QWidget(), stretch=4))
+        boxes = list(self.boxes.values())
+        for title, part in (("Show", boxes[:3]), ("", boxes[3:])):
+            layout.addLayout(row(caption(title), *part, QWidget(), stretch=1 + len(part)))
         layout.addLayout(row(caption("&Opacity", self.opacity), self.opacity, stretch=1))
         planes = row(caption("Planes"), *self.planes.values())
         for place in range(1, planes.count()):
