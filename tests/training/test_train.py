@@ -12,9 +12,8 @@ from napari_anomaly.detector.settings import DetectSettings
 from napari_anomaly.errors import UnreadableDetector, UnreadableScan
 from napari_anomaly.progress import drain
 from napari_anomaly.samples import phantom
-from napari_anomaly.training import normals
+from napari_anomaly.training import finish, normals
 from napari_anomaly.training import train as module
-from napari_anomaly.training.finish import better
 from napari_anomaly.training.settings import TrainSettings
 from napari_anomaly.training.train import train
 
@@ -23,10 +22,11 @@ SHAPE, FIELD_MM = (24, 28, 24), 56.0
 
 @pytest.fixture(scope="module", autouse=True)
 def small():
-    """Keep knees in a field of view of their size, and choose weights by two scans: minutes become seconds."""
+    """Keep knees in a field of view of their size, choose by two scans, convert no network: seconds, not minutes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(normals, "FIELD", (72, 96, 72))
-        patch.setattr(module, "better", partial(better, scans=2))
+        patch.setattr(module, "better", partial(finish.better, scans=2))
+        patch.setattr(finish, "installed", lambda: False)
         yield
 
 
