@@ -153,7 +153,8 @@ def test_many_lesions_lie_in_the_white_matter():
     assert 0.4 < len(within) / 300 < 0.65
     scattered = [anomalies for anomalies in within if len(anomalies) > 3]
     assert 0.2 < len(scattered) / 300 < 0.4
-    assert {len(anomalies) for anomalies in scattered} >= {5, 10, 20, 30}
+    assert len({len(anomalies) for anomalies in scattered}) > 12
+    assert max(len(anomalies) for anomalies in scattered) > 28
     # the oedema of a mass is larger than any of them
     assert max(np.mean(part.shape.radii) for part in sum((w for w in within if len(w) < 4), ())) > 25
 
@@ -205,7 +206,7 @@ def test_training_goes_from_plain_to_faint():
     stages = [Difficulty.at(progress) for progress in (0.0, 0.2, 0.4, 1.0)]
     faintest = [stage.faintest for stage in stages]
     assert faintest == sorted(faintest, reverse=True)
-    assert (faintest[0], faintest[-1]) == pytest.approx((0.45, Difficulty().faintest))
+    assert (faintest[0], faintest[-1]) == pytest.approx((0.5, Difficulty().faintest))
     shares = [stage.plain for stage in stages]
     assert shares == sorted(shares, reverse=True)
     assert shares[0] > 0.5 > shares[-1] == 0
@@ -216,7 +217,7 @@ def test_training_goes_from_plain_to_faint():
         # siblings vary, and the core of a mass has a contrast of its own
         if a.kind in ("blur", "transplant")
     ]
-    assert min(plain) >= 0.45
+    assert min(plain) >= 0.5
 
 
 def test_everything_that_is_drawn_can_be_painted(image, mask):
@@ -231,3 +232,12 @@ def test_everything_that_is_drawn_can_be_painted(image, mask):
         assert not (painted.truth & ~mask).any()
         seen += bool(painted.truth.any())
     assert seen >= 10
+
+
+def test_what_drowns_in_grain_is_no_anomaly(mask):
+    flat = torch.full(GRID, 0.5)
+    noise = 0.25 * torch.randn(GRID, generator=torch.Generator().manual_seed(3))
+    faint = an("shift", amount=0.15)
+    assert paint(flat, mask, (faint,)).truth.any()
+    assert not paint(flat + noise, mask, (faint,)).truth.any()
+    assert paint(flat + noise, mask, (an("shift", amount=0.4),)).truth.any()

@@ -15,8 +15,14 @@ from napari_anomaly.pretask.shapes import Shape, box, field, membership
 Kind = Literal["shift", "replace", "rim", "transplant", "blur", "push"]
 Scenario = Literal["white", "scatter", "mass", "infarct", "mixed"]
 
-VISIBLE = 0.05
+VISIBLE = 0.1
 """Smallest local change, as a share of the brain's intensity range, that is called an anomaly."""
+
+GRAIN_TIMES = 1.5
+"""A change that is called an anomaly exceeds this multiple of the grain (noise and fine structure) around it."""
+
+MOST_GRAIN = 0.2
+"""A change larger than this is seen through any grain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +77,15 @@ class Difficulty:
         Share of scans with plain anomalies only: large, and far brighter or darker than any tissue.
     """
 
-    faintest: float = 0.15
-    strongest: float = 0.9
+    faintest: float = 0.2
+    strongest: float = 1.0
     plain: float = 0.0
 
     @classmethod
     def at(cls, progress: float) -> Difficulty:
         """Difficulty at a share of the training done: plain first, since faint ones stall the learning."""
-        eased = min(1.0, max(0.0, progress - 0.15) / 0.4)
-        return cls(faintest=0.45 - 0.3 * eased, strongest=0.9, plain=max(0.0, 0.75 - 2.5 * progress))
+        eased = min(1.0, max(0.0, progress - 0.1) / 0.6)
+        return cls(faintest=0.5 - 0.3 * eased, strongest=1.0, plain=max(0.0, 0.75 - 3 * progress))
 
 
 def sample(
@@ -112,7 +118,7 @@ def sample(
         return tuple(_plain(rng, centres, bright) for _ in range(rng.integers(1, 6)))
     white = centres if white is None else white
     scenario: Scenario = rng.choice(
-        ["white", "scatter", "mass", "infarct", "mixed"], p=[0.3, 0.1, 0.3, 0.15, 0.15]
+        ["white", "scatter", "mass", "infarct", "mixed"], p=[0.3, 0.06, 0.34, 0.2, 0.1]
     )
     sign = 1.0 if rng.random() < bright else -1.0
     if scenario == "white":
@@ -165,13 +171,21 @@ def paint(
         window = box(anomaly.shape, tuple(image.shape))
         before = result[window]
         after, alpha = _apply(before, anomaly, result, library)
-        changed = blending.smooth((after - before).abs(), 3) > VISIBLE
+        changed = blending.smooth((after - before).abs(), 3) > _visible(anomaly.kind, before, mask[window])
         here = (alpha > 0.4) & changed & mask[window]
         if int(here.sum()) < 4:
             continue
         result[window] = torch.where(mask[window], after, before)
         truth[window] |= here
     return Painted(result, truth)
+
+
+def _visible(kind: Kind, patch: Tensor, mask: Tensor) -> float:
+    # what a reader cannot see teaches a network to guess; loss of grain is no larger than the grain
+    grain = (patch - blending.smooth(patch, 3)).abs()[mask]
+    if kind in ("blur", "push") or not len(grain):
+        return VISIBLE
+    return min(max(VISIBLE, GRAIN_TIMES * float(grain.median())), MOST_GRAIN)
 
 
 def _apply(patch: Tensor, anomaly: Anomaly, whole: Tensor, library: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -234,16 +248,15 @@ def _draw(
 ) -> Anomaly:
     shape = _outline(rng, centres[rng.integers(len(centres))], radius, templates)
     kind: Kind = rng.choice(
-        ["shift", "replace", "rim", "transplant", "blur", "push"], p=[0.42, 0.27, 0.09, 0.12, 0.03, 0.07]
+        ["shift", "replace", "rim", "transplant", "blur", "push"], p=[0.45, 0.33, 0.08, 0.08, 0.02, 0.04]
     )
-    size = rng.uniform(difficulty.faintest, difficulty.strongest) ** 1.2
     return Anomaly(
         shape=shape,
         kind=kind,
-        amount=sign * max(size, difficulty.faintest),
+        amount=sign * float(rng.uniform(difficulty.faintest, difficulty.strongest)),
         texture=float(rng.choice([0.0, rng.uniform(0.05, 0.25)])),
         grain=float(rng.uniform(2, 6)),
-        tissue=float(rng.choice([0.0, 0.3, 0.6])) if kind == "shift" else 0.0,
+        tissue=float(rng.choice([0.0, 0.4, 0.6], p=[0.5, 0.2, 0.3])) if kind == "shift" else 0.0,
         second=_second(rng, kind),
     )
 
@@ -310,7 +323,7 @@ def _mass(
     oedema = _draw(rng, centres, sign=sign, difficulty=difficulty, radius=radius, templates=0)
     oedema = replace(oedema, kind="shift", tissue=float(rng.choice([0.0, 0.4])))
     # oedema spreads through white matter and spares the cortex: it is faint on T1
-    oedema = replace(oedema, amount=oedema.amount * float(rng.uniform(0.5, 1.0)))
+    oedema = replace(oedema, amount=oedema.amount * float(rng.uniform(0.7, 1.0)))
     parts = [oedema]
     if rng.random() < 0.5:
         push = Anomaly(shape=oedema.shape, kind="push", amount=0.0, second=float(rng.uniform(0.2, 0.5)))
