@@ -8,18 +8,9 @@ from napari_anomaly.detector.engine import TorchEngine
 from napari_anomaly.detector.tiling import score
 from napari_anomaly.preprocess import normalise
 from napari_anomaly.progress import drain
-from napari_anomaly.training.finish import (
-    DEFAULT_VOLUME_MM3,
-    FEWEST,
-    MOST_FALSE,
-    NETWORKS,
-    PLAN,
-    SMOOTHING_MM,
-    THRESHOLDS,
-    VOLUMES_MM3,
-    finish,
-)
+from napari_anomaly.training.finish import FEWEST, NETWORKS, PLAN, SMOOTHING_MM, finish
 from napari_anomaly.training.normals import make_normal
+from napari_anomaly.training.operating_point import MOST_FALSE, OFFERED_MM3, THRESHOLDS, VOLUMES_MM3
 from small_subjects import real_subject
 
 SUBJECTS = FEWEST // len(PLAN["flair"])
@@ -71,9 +62,12 @@ def test_false_findings_are_counted_and_the_default_keeps_normal_scans_quiet(fin
         assert table.volumes_mm3 == VOLUMES_MM3
         assert all(np.all(np.diff(row) <= 0) for row in table.per_scan)
         assert calibration.default_threshold in THRESHOLDS
-        assert calibration.default_min_volume_mm3 == DEFAULT_VOLUME_MM3
-        expected = table.expected(calibration.default_threshold, DEFAULT_VOLUME_MM3)
-        quiet = [row[VOLUMES_MM3.index(DEFAULT_VOLUME_MM3)] <= MOST_FALSE for row in table.per_scan]
+        smallest = calibration.default_min_volume_mm3
+        assert smallest in OFFERED_MM3
+        expected = table.expected(calibration.default_threshold, smallest)
+        quiet = [
+            row[VOLUMES_MM3.index(volume)] <= MOST_FALSE for row in table.per_scan for volume in OFFERED_MM3
+        ]
         assert expected <= MOST_FALSE or not any(quiet)
 
 

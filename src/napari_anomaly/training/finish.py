@@ -7,18 +7,10 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast, get_args
 
-import cc3d
 import numpy as np
 import torch
 
-from napari_anomaly.anomaly import FalseFindings, from_decades
-from napari_anomaly.detector.calibration import (
-    ANY,
-    Calibration,
-    calibrate,
-    fit_calibration,
-    scan_raw_score,
-)
+from napari_anomaly.detector.calibration import ANY, Calibration
 from napari_anomaly.detector.detect import smooth
 from napari_anomaly.detector.engine import Engine, OpenVinoEngine, TorchEngine, installed
 from napari_anomaly.detector.settings import Networks
@@ -30,23 +22,13 @@ from napari_anomaly.progress import Progress, drain
 from napari_anomaly.training.batch import paint_normal
 from napari_anomaly.training.contrast import Family
 from napari_anomaly.training.normals import Normal, Subject, make_normal
+from napari_anomaly.training.operating_point import Trial, operating_point, side_by_side
 
 NETWORKS = cast("tuple[Networks, ...]", get_args(Networks))
-
-VOLUMES_MM3 = (0.0, 10.0, 30.0, 60.0, 100.0, 200.0, 500.0)
-"""Smallest findings for which false findings are counted."""
-
-THRESHOLDS = tuple(round(from_decades(d), 8) for d in np.arange(1.5, 5.01, 0.25))
-"""Calibrated scores for which false findings are counted."""
 
 DEFAULT_SMOOTHING_MM = 0.7
 
 SMOOTHING_MM = (0.0, 0.7, 1.0)
-
-DEFAULT_VOLUME_MM3 = 30.0
-
-MOST_FALSE = 1.0
-"""The default threshold makes no more false findings than this per held-out normal scan."""
 
 FEWEST = 6
 """A contrast that the network saw in fewer held-out scans has no calibration of its own."""
@@ -61,16 +43,6 @@ PLAN: dict[str, tuple[Family, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """Scores of one held-out scan, normal or painted, for one way to use the networks, cut to the brain's box."""
-
-    contrast: str
-    inside: np.ndarray
-    raw: np.ndarray
-    truth: np.ndarray
-
-
-@dataclass(frozen=True, slots=True)
 class Finished:
     """Calibrations, and which way to use the networks measured best."""
 
@@ -80,7 +52,7 @@ class Finished:
     table: list[dict[str, float | str]]
     """Average precision of every way on held-out synthetic anomalies."""
     contrasts: dict[str, dict[str, float]]
-    """For the best way and every contrast that the network sees: scans, threshold, Dice on painted scans."""
+    """Best way, for every contrast that the network sees: scans, threshold, smallest finding, Dice on painted scans."""
     weights: dict[str, float] = field(default_factory=dict)
     """Average precision of averaged and last weights; the first are used."""
 
@@ -191,7 +163,7 @@ def _conclude(normal: dict[Networks, list[Trial]], painted: dict[Networks, list[
     table: list[dict[str, float | str]] = []
     for name in NETWORKS:
         for sigma in SMOOTHING_MM:
-            precision = np.mean([_average_precision(trial, sigma) for trial in painted[name]])
+            precision = np.mean(side_by_side(_average_precision, painted[name], sigma))
             table.append(
                 {"networks": name, "smoothing_mm": sigma, "average_precision": round(float(precision), 4)}
             )
@@ -203,12 +175,13 @@ def _conclude(normal: dict[Networks, list[Trial]], painted: dict[Networks, list[
         for contrast in _contrasts(normal[name]):
             calm = [trial for trial in normal[name] if contrast in (ANY, trial.contrast)]
             spoiled = [trial for trial in painted[name] if contrast in (ANY, trial.contrast)]
-            made, dice = _calibration(calm, spoiled, sigma)
+            made, dice = operating_point(calm, spoiled, sigma)
             calibrations[name][contrast] = made
             if name == best:
                 contrasts[contrast] = {
                     "scans": len(calm),
                     "threshold": made.default_threshold,
+                    "smallest_mm3": made.default_min_volume_mm3,
                     "painted_dice": round(dice, 4),
                 }
     return Finished(best, sigma, calibrations, table, contrasts)
@@ -225,54 +198,3 @@ def _average_precision(trial: Trial, sigma: float) -> float:
     truth = trial.truth[trial.inside][np.argsort(-raw, kind="stable")]
     hits = np.cumsum(truth)
     return float((hits / np.arange(1, len(hits) + 1))[truth].mean()) if hits[-1] else float("nan")
-
-
-def _calibration(normal: list[Trial], painted: list[Trial], sigma: float) -> tuple[Calibration, float]:
-    smooth_normal = [smooth(trial.raw.astype(np.float32), sigma) for trial in normal]
-    values = [raw[trial.inside] for raw, trial in zip(smooth_normal, normal, strict=True)]
-    raw, decades = fit_calibration(values)
-    plain = Calibration(
-        raw=raw,
-        decades=decades,
-        scan_raw=tuple(sorted(scan_raw_score(scan) for scan in values)),
-        default_threshold=0.999,
-        default_min_volume_mm3=DEFAULT_VOLUME_MM3,
-        normals=len(normal),
-    )
-    counts = _false_findings(smooth_normal, normal, plain)
-    dice = _dice(painted, sigma, plain)
-    # the best Dice on painted scans among the thresholds that keep normal scans quiet
-    column = VOLUMES_MM3.index(DEFAULT_VOLUME_MM3)
-    quiet = [counts[row][column] <= MOST_FALSE for row in range(len(THRESHOLDS))]
-    allowed = [row for row, calm in enumerate(quiet) if calm] or [len(THRESHOLDS) - 1]
-    chosen = max(allowed, key=lambda row: dice[row])
-    update = {
-        "default_threshold": THRESHOLDS[chosen],
-        "false_findings": FalseFindings(THRESHOLDS, VOLUMES_MM3, counts),
-    }
-    return plain.model_copy(update=update), dice[chosen]
-
-
-def _false_findings(
-    raws: list[np.ndarray], normal: list[Trial], calibration: Calibration
-) -> tuple[tuple[float, ...], ...]:
-    rows = np.zeros((len(THRESHOLDS), len(VOLUMES_MM3)))
-    for raw, trial in zip(raws, normal, strict=True):
-        calibrated = np.where(trial.inside, calibrate(raw, calibration), 0)
-        for row, threshold in enumerate(THRESHOLDS):
-            labels = cc3d.connected_components(calibrated >= threshold, connectivity=26)
-            sizes = np.bincount(labels.ravel())[1:]
-            rows[row] += [(sizes >= max(1, volume)).sum() for volume in VOLUMES_MM3]
-    return tuple(tuple(float(value) for value in row) for row in rows / len(normal))
-
-
-def _dice(painted: list[Trial], sigma: float, calibration: Calibration) -> list[float]:
-    rows = np.zeros(len(THRESHOLDS))
-    for trial in painted:
-        raw = smooth(trial.raw.astype(np.float32), sigma)
-        calibrated = calibrate(raw[trial.inside], calibration)
-        truth = trial.truth[trial.inside]
-        for row, threshold in enumerate(THRESHOLDS):
-            found = calibrated >= threshold
-            rows[row] += 2 * (found & truth).sum() / max(1, found.sum() + truth.sum())
-    return [float(value) for value in rows / max(1, len(painted))]

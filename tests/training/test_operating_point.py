@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from napari_anomaly.anomaly import from_decades
+from napari_anomaly.training.operating_point import (
+    MOST_FALSE,
+    OFFERED_MM3,
+    THRESHOLDS,
+    VOLUMES_MM3,
+    Trial,
+    operating_point,
+    side_by_side,
+)
+
+SIDES = (40, 40, 40)
+
+
+def scan(seed, *, specks=0, lesion=0.0):
+    """Give a noisy scan with single loud voxels, and a cube of 8 mm that is louder than its surroundings."""
+    rng = np.random.default_rng(seed)
+    raw = rng.normal(0, 1, SIDES).astype(np.float32)
+    places = rng.integers(6, 34, (specks, 3))
+    raw[tuple(places.T)] = 12.0
+    truth = np.zeros(SIDES, np.bool_)
+    if lesion:
+        truth[16:24, 16:24, 16:24] = True
+        raw[truth] += lesion
+    return Trial("flair", np.ones(SIDES, np.bool_), raw.astype(np.float16), truth)
+
+
+@pytest.fixture(scope="module")
+def normal():
+    return [scan(seed, specks=6) for seed in range(6)]
+
+
+def test_specks_of_normal_scans_do_not_hide_a_lesion(normal):
+    calibration, dice = operating_point(normal, [scan(seed, specks=6, lesion=6.0) for seed in range(3)], 0.0)
+    # the specks are louder than the lesion: no threshold alone parts them
+    assert calibration.default_threshold < from_decades(4)
+    assert calibration.default_min_volume_mm3 in OFFERED_MM3
+    assert dice > 0.9
+    assert (
+        calibration.false_findings.expected(calibration.default_threshold, calibration.default_min_volume_mm3)
+        <= MOST_FALSE
+    )
+
+
+def test_false_findings_are_counted_by_threshold_and_volume(normal):
+    table = operating_point(normal, [], 0.0)[0].false_findings
+    assert (table.thresholds, table.volumes_mm3) == (THRESHOLDS, VOLUMES_MM3)
+    counts = np.array(table.per_scan)
+    assert counts.shape == (len(THRESHOLDS), len(VOLUMES_MM3))
+    assert (np.diff(counts, axis=1) <= 0).all()
+    assert counts[THRESHOLDS.index(round(from_decades(4), 8)), 0] == pytest.approx(6, abs=1)
+    assert (counts[:, -1] == 0).all()
+
+
+def test_smoothing_is_what_a_detection_does(normal):
+    assert not np.array_equal(normal[0].smoothed(1.0), normal[0].smoothed(0.0))
+    assert normal[0].smoothed(1.0).max() < normal[0].smoothed(0.0).max()
+
+
+def test_trials_keep_their_order(normal):
+    tops = side_by_side(lambda trial, sigma: float(trial.smoothed(sigma).sum()), normal, 0.0)
+    assert tops == [float(trial.smoothed(0.0).sum()) for trial in normal]
