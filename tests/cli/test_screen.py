@@ -47,18 +47,18 @@ def test_a_folder_becomes_a_worklist_and_a_bad_scan_a_row(run_screen, write_phan
 def test_it_goes_on_where_it_was_stopped(run_screen, write_phantom, tmp_path, monkeypatch):
     for name in ("a", "b"):
         write_phantom(f"scans/{name}.nii.gz")
-    one = screen._Screening.one
+    one = screen._Noting.one
 
-    def stopped(self, row, title):
+    def stopped(self, row, outcome, title):
         if title.startswith("2"):
             raise KeyboardInterrupt
-        return one(self, row, title)
+        return one(self, row, outcome, title)
 
-    monkeypatch.setattr(screen._Screening, "one", stopped)
+    monkeypatch.setattr(screen._Noting, "one", stopped)
     status, rows = run_screen(tmp_path / "scans")
     assert status == 130
     assert [row.state for row in rows] == ["ready", "waiting"]
-    monkeypatch.setattr(screen._Screening, "one", one)
+    monkeypatch.setattr(screen._Noting, "one", one)
     status, rows = run_screen(tmp_path / "scans")
     assert status == 0
     assert [row.state for row in rows] == ["ready", "ready"]

@@ -40,6 +40,12 @@ def add(commands: Any) -> None:
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--volume", type=int, metavar="N", help="which volume of a 4D file, from 0")
     parser.add_argument("--series", type=int, metavar="N", help="which DICOM series of a folder, from 0")
+    parser.add_argument(
+        "--dicom",
+        action="store_true",
+        help="write map, report and key images as DICOM, too, for a scan from DICOM: NAME_anomaly.pm.dcm, "
+        "NAME_report.sr.dcm, NAME_key1.sc.dcm...",
+    )
     parser.add_argument("--picture", action="store_true", help="draw the worst slices too: NAME_picture.png")
     parser.add_argument(
         "--overwrite", action="store_true", help="replace results of another scan of that name"
@@ -58,6 +64,8 @@ def run(options: argparse.Namespace) -> bool:
 
     def one(case: _Input) -> None:
         scan = case.place.read()
+        if options.dicom and scan.source.format != "dicom":
+            raise ScanError(f"{scan.name} was not read from DICOM: leave --dicom out, or name its DICOM series.")
         # Folders of DICOM are often called by the patient's name.
         scan = names.distinct(scan, case.label, str(scan.source.details.get("tag", case.place.folder)))
         if not options.overwrite:
@@ -73,6 +81,7 @@ def run(options: argparse.Namespace) -> bool:
             findings,
             manifest,
             second_opinion=detection.second_opinion,
+            dicom=options.dicom,
         )
         if picture is not None:
             write_snapshot(picture, options.out / f"{scan.name}_picture.png")

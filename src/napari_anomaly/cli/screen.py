@@ -11,9 +11,9 @@ from typing import Any
 from napari_anomaly import io
 from napari_anomaly.cli.batch import EXPECTED, complain
 from napari_anomaly.cli.detecting import Detecting, add_detecting
+from napari_anomaly.cli.looking import Looking, Outcome
+from napari_anomaly.cli.workers import look_at_all
 from napari_anomaly.errors import ScanError
-from napari_anomaly.io.detections import save_detection
-from napari_anomaly.scan import Scan
 from napari_anomaly.worklist import Row, Worklist
 
 _OURS = ("_anomaly", "_mask", "_proxy", "_confirmed", "_verdicts")
@@ -37,6 +37,16 @@ def add(commands: Any) -> None:
         help="the list, an SQLite file; made if needed",
     )
     parser.add_argument("--retry", action="store_true", help="try scans again that have failed before")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="scans at once, in processes of their own (%(default)s)",
+    )
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers do it, such as tcp://host:8786"
+    )
     add_detecting(parser)
     parser.set_defaults(run=run)
 
@@ -48,13 +58,16 @@ def run(options: argparse.Namespace) -> bool:
         found = [scan for folder in options.folders for scan in scans_in(folder)]
         worklist.add(found)
         detecting = Detecting.of(options)
-        screening = _Screening(worklist, detecting, options.worklist.with_suffix("") / "detections")
+        results = (options.worklist.with_suffix("") / "detections").absolute()
+        looking = Looking(options.detector, detecting.settings, detecting.finding, results)
+        noting = _Noting(worklist, detecting.detector.sha256)
         waiting = worklist.to_screen(detecting.detector.sha256, retry=options.retry)
         known = len(worklist.rows())
         print(f"{options.worklist}: {known} scans, {len(waiting)} to look at", flush=True)
         failed = 0
-        for number, row in enumerate(waiting, 1):
-            failed += not screening.one(row, f"{number} of {len(waiting)}")
+        done = look_at_all(looking, waiting, workers=options.workers, scheduler=options.scheduler)
+        for number, (row, outcome) in enumerate(done, 1):
+            failed += not noting.one(row, outcome, f"{number} of {len(waiting)}")
     finally:
         worklist.close()
     return failed == 0
@@ -92,40 +105,24 @@ def scans_in(folder: Path) -> Iterator[tuple[Path, int]]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Screening:
+class _Noting:
     worklist: Worklist
-    detecting: Detecting
-    results: Path
+    sha256: str
 
-    def one(self, row: Row, title: str) -> bool:
-        """Look at one scan; whatever is wrong with it becomes its row."""
-        sha = self.detecting.detector.sha256
-        try:
-            scan = _read(row)
-            detection, findings = self.detecting.run(scan)
-            target = self.results / f"{scan.name}-{scan.sha256[:12]}-{sha[:8]}.zip"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            save_detection(target, scan, detection.map, detection.supervoxels, detection.notes)
-            volume = sum(finding.volume_mm3 for finding in findings) / 1000
-            self.worklist.ready(
-                row,
-                sha,
-                name=scan.name,
-                detection=target,
-                scan_score=detection.map.scan_score,
-                findings=len(findings),
-                volume_ml=volume,
-            )
-        except EXPECTED as error:
-            self.worklist.failed(row, sha, " ".join(str(error).split()) or type(error).__name__)
-            complain(str(row.path), error)
+    def one(self, row: Row, outcome: Outcome, title: str) -> bool:
+        """Put one outcome on the list; return whether there is a result."""
+        if outcome.detection is None:
+            self.worklist.failed(row, self.sha256, outcome.reason)
+            complain(str(row.path), ScanError(outcome.reason))
             return False
-        print(f"{title}: {scan.name}: {len(findings)} findings, {volume:.1f} ml", flush=True)
+        self.worklist.ready(
+            row,
+            self.sha256,
+            name=outcome.name,
+            detection=outcome.detection,
+            scan_score=outcome.scan_score,
+            findings=outcome.findings,
+            volume_ml=outcome.volume_ml,
+        )
+        print(f"{title}: {outcome.name}: {outcome.findings} findings, {outcome.volume_ml:.1f} ml", flush=True)
         return True
-
-
-def _read(row: Row) -> Scan:
-    scan = io.read_scan(row.path, series=row.series if row.series >= 0 else None)
-    if scan.voxels.dtype.kind in "iu" and int(scan.voxels.max()) <= 1:
-        raise ScanError(f"{row.path.name} holds a mask, and a scan is needed. Take it out of the folder.")
-    return scan

@@ -97,6 +97,8 @@ class OpenVinoEngine:
                 "or choose the engine torch."
             ) from error
         self.atlas = network.atlas
+        # as many threads as PyTorch may use: several workers share a machine
+        limits = {"INFERENCE_NUM_THREADS": torch.get_num_threads()}
         core = openvino.Core()
         side = EXAMPLE_SIDE
         half = (1, network.plane.widths[0], side // 2, side // 2)
@@ -112,7 +114,9 @@ class OpenVinoEngine:
         folder = None if key is None else _cache() / f"{key[:16]}-{openvino.__version__.split('-')[0]}"
         self._compiled: dict[str, Any] = {
             name: core.compile_model(
-                _converted(None if folder is None else folder / f"{name}.xml", module, example), "CPU"
+                _converted(None if folder is None else folder / f"{name}.xml", module, example),
+                "CPU",
+                limits,
             )
             for name, (module, example) in parts.items()
         }
