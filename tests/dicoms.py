@@ -1,5 +1,6 @@
 """Small DICOM series with known answers, written with pydicom."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +125,21 @@ def _groups(position, index: int, tags: dict[str, Any]) -> Dataset:
     groups.PlanePositionSequence, groups.FrameContentSequence = [place], [content]
     groups.PixelValueTransformationSequence = [values]
     return groups
+
+
+def detected(scan, *, structure: int | None = None):
+    """Make a map with two bright boxes on the grid of a scan, and the findings in it."""
+    from napari_anomaly.anatomy import Anatomy
+    from napari_anomaly.findings import find
+    from phantoms import a_map
+
+    score = np.full(scan.geometry.shape, 0.1, np.float32)
+    score[1:3, 1:4, 1:3] = 0.95
+    score[2, 2, 2] = 0.999
+    score[-2:, -2:, -2:] = 0.97
+    anomaly_map = a_map(score, geometry=scan.geometry)
+    if structure is not None:
+        labels = np.full(score.shape, structure, np.uint8)
+        anatomy = Anatomy(labels, np.zeros_like(labels), scan.geometry)
+        anomaly_map = replace(anomaly_map, anatomy=anatomy)
+    return anomaly_map, find(anomaly_map, 0.9)

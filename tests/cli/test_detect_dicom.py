@@ -58,3 +58,21 @@ def test_a_second_patient_with_the_same_protocol_keeps_a_name_apart(tmp_path, ti
     names = {path.name.removesuffix("_findings.csv") for path in out.glob("*_findings.csv")}
     assert len(names) == 2
     assert all(name.endswith("MR-7-t1-mprage") and "Muster" not in name for name in names)
+
+
+def test_everything_leaves_as_dicom_where_that_is_asked_for(tmp_path, tiny):
+    folder, out = head(tmp_path / "in"), tmp_path / "out"
+    assert main(["detect", *tiny, "-o", str(out), str(folder), "--threshold", "0.9", "--dicom"]) == 0
+    kinds = {path.name.removeprefix("MR-7-t1-mprage_") for path in out.glob("*.dcm")}
+    assert {"mask.seg.dcm", "anomaly.pm.dcm", "report.sr.dcm", "key1.sc.dcm"} <= kinds
+    assert {dcmread(path).StudyInstanceUID for path in out.glob("*.dcm")} == {ROOT + "1"}
+    map_back = np.sort(dcmread(out / "MR-7-t1-mprage_anomaly.pm.dcm").pixel_array.ravel())
+    np.testing.assert_array_equal(
+        map_back, np.sort(nib.load(out / "MR-7-t1-mprage_anomaly.nii.gz").get_fdata(dtype=np.float32).ravel())
+    )
+
+
+def test_what_is_no_dicom_cannot_leave_as_dicom(tmp_path, tiny, write_phantom, capsys):
+    words = ["detect", *tiny, "-o", str(tmp_path / "out"), str(write_phantom("a.nii.gz")), "--dicom"]
+    assert main(words) == 2
+    assert "leave --dicom out" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from napari_anomaly.io.formats import (
     volumes,
     write_like,
 )
-from napari_anomaly.io.results import save_case
+from napari_anomaly.io.results import save_case, save_dicom
 
 __all__ = [
     "Kind",
@@ -23,6 +23,7 @@ __all__ = [
     "name_of",
     "read_scan",
     "save_case",
+    "save_dicom",
     "series_in",
     "volumes",
     "write_like",

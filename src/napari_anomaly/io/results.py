@@ -3,7 +3,8 @@
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from napari_anomaly.io.formats import extra_module, source_files, write_staged
 from napari_anomaly.review import Review
 from napari_anomaly.scan import Scan
 
-__all__ = ["PRODUCT", "findings_csv", "save_case"]
+__all__ = ["PRODUCT", "findings_csv", "save_case", "save_dicom"]
 
 PRODUCT = "napari-anomaly"
 """What a manifest of ours says under ``"product"``."""
+
+_DICOM = ("mask.seg.dcm", "anomaly.pm.dcm", "report.sr.dcm", "key[0-9]*.sc.dcm")
 
 
 def save_case(
@@ -36,13 +39,14 @@ def save_case(
     *,
     review: Review | None = None,
     second_opinion: Float32[np.ndarray, "_ _ _"] | None = None,
+    dicom: bool = False,
 ) -> list[Path]:
     """Write the results of one scan into a folder: all of them, or none.
 
     ``<name>_anomaly`` (float32), ``<name>_mask`` (uint8) and ``<name>_proxy`` (float32) on the grid of the
     scan's file, as ``.nii.gz``, or as ``.tif`` if the scan was a TIFF, and ``<name>_residual`` (float32) where
     there is a second opinion; ``<name>_findings.csv`` and ``<name>_manifest.json``; of a scan from DICOM
-    ``<name>_mask.seg.dcm``, too.
+    ``<name>_mask.seg.dcm``, too, and what `save_dicom` writes where `dicom` asks for it.
 
     Parameters
     ----------
@@ -56,6 +60,8 @@ def save_case(
         Where given, it decides what the mask holds.
     second_opinion
         Share of normal voxels with a lower residual, 0 to 1, on the grid of the scan.
+    dicom
+        Whether a scan from DICOM gets its map, report and key images as DICOM, too.
 
     Returns
     -------
@@ -68,7 +74,7 @@ def save_case(
         If map, supervoxels or findings do not lie on the grid of the scan.
     ScanError
         If a file of that name is there that an earlier detection did not write, or the disk refuses; or, when
-        all else was written, if no DICOM segmentation can be made.
+        all else was written, if the DICOM files cannot be made.
     """
     folder = Path(folder)
     _check_grids(scan, detection_map.geometry, supervoxels.geometry, findings.geometry)
@@ -85,13 +91,13 @@ def save_case(
         "findings.csv": findings_csv(findings, scan),
         "manifest.json": json.dumps({"product": PRODUCT, **manifest}, indent=1, allow_nan=False) + "\n",
     }
-    sent = folder / f"{scan.name}_mask.seg.dcm"
     residual = folder / f"{scan.name}_residual{suffix}"
-    segmentation, failure = _segmentation(mask, findings, detection_map, scan)
+    sent, failure = _sent(mask, findings, detection_map, scan, review=review, whole=dicom)
     made = _make(folder)
     try:
-        endings = [f"{what}{suffix}" for what in (*images, "residual")] + [*texts, "mask.seg.dcm"]
+        endings = [f"{what}{suffix}" for what in (*images, "residual")] + [*texts, *sent, *_DICOM[:1]]
         _check_free(folder, scan.name, endings)
+        stale = _stale(folder, scan.name, sent)
         with together(keep=source_files(scan)) as stage:
             paths = []
             for what, (array, kind) in images.items():
@@ -100,33 +106,106 @@ def save_case(
             for what, text in texts.items():
                 paths.append(folder / f"{scan.name}_{what}")
                 stage(paths[-1]).write_text(text, encoding="utf-8", newline="")
-            if segmentation is not None:
-                paths.append(sent)
-                extra_module("dicom_seg").save(segmentation, stage(sent))
+            paths += _stage_dicom(sent, folder, scan, stage)
     except BaseException:
         for empty in made:
             empty.rmdir()
         raise
-    # one of an earlier detection would contradict the rest
-    if segmentation is None:
-        sent.unlink(missing_ok=True)
-    if second_opinion is None:
-        residual.unlink(missing_ok=True)
+    for path in stale if second_opinion is not None else [*stale, residual]:
+        path.unlink(missing_ok=True)
     if failure is not None:
         raise ScanError(f"{failure} All other results were written to {folder}.") from failure
     return paths
 
 
-def _segmentation(
-    mask: Mask, findings: Findings, detection_map: AnomalyMap, scan: Scan
-) -> tuple[Any, ScanError | None]:
-    """Make the DICOM segmentation of a scan from DICOM, or say why there is none."""
+def save_dicom(
+    folder: str | Path,
+    scan: Scan,
+    detection_map: AnomalyMap,
+    findings: Findings,
+    *,
+    review: Review | None = None,
+) -> list[Path]:
+    """Write what goes back to the archive into a folder: all of it, or nothing.
+
+    ``<name>_mask.seg.dcm`` (segmentation), ``<name>_anomaly.pm.dcm`` (parametric map), ``<name>_report.sr.dcm``
+    (measurement report with the verdicts) and ``<name>_key1.sc.dcm``... (key images).
+
+    Parameters
+    ----------
+    folder
+        Made if it is not there.
+    scan
+        Read from DICOM.
+    detection_map, findings
+        What was found.
+    review
+        What the reader said.
+
+    Returns
+    -------
+    list of Path
+        The files, in the order above.
+
+    Raises
+    ------
+    GridMismatch
+        If map or findings do not lie on the grid of the scan.
+    ScanError
+        If the scan is not from DICOM, or its files lack what a result must refer to; or the disk refuses.
+    """
+    folder = Path(folder)
+    _check_grids(scan, detection_map.geometry, findings.geometry)
     if not scan.source.details.get("referable"):
-        return None, None
+        raise ScanError(
+            f"{scan.name} was not read from DICOM files that a DICOM result can refer to. Export the mask and the "
+            "map as NIfTI or TIFF, or open the series itself."
+        )
+    made = extra_module("dicom_out").everything(findings, detection_map, scan, review=review)
+    _make(folder)
+    stale = _stale(folder, scan.name, made)
+    with together(keep=source_files(scan)) as stage:
+        paths = _stage_dicom(made, folder, scan, stage)
+    for path in stale:
+        path.unlink(missing_ok=True)
+    return paths
+
+
+def _sent(
+    mask: Mask,
+    findings: Findings,
+    detection_map: AnomalyMap,
+    scan: Scan,
+    *,
+    review: Review | None,
+    whole: bool,
+) -> tuple[Mapping[str, Any], ScanError | None]:
+    """Make the DICOM objects of a scan from DICOM, by the endings of their names, or say why there are none."""
+    if not scan.source.details.get("referable"):
+        return {}, None
+    module = extra_module("dicom_out")
     try:
-        return extra_module("dicom_seg").segmentation(mask, findings, detection_map, scan), None
+        if whole:
+            return module.everything(findings, detection_map, scan, mask=mask, review=review), None
+        return module.segmentation_alone(findings, detection_map, scan, mask=mask), None
     except ScanError as error:
-        return None, error
+        return {}, error
+
+
+def _stage_dicom(
+    made: Mapping[str, Any], folder: Path, scan: Scan, stage: Callable[[Path], Path]
+) -> list[Path]:
+    paths = [folder / f"{scan.name}_{ending}" for ending in made]
+    for path, each in zip(paths, made.values(), strict=True):
+        extra_module("dicom_out").save(each, stage(path))
+    return paths
+
+
+def _stale(folder: Path, name: str, made: Mapping[str, Any]) -> list[Path]:
+    """Find DICOM results of an earlier detection that would contradict the new ones."""
+    new = {f"{name}_{ending}" for ending in made}
+    there = [path for ending in _DICOM for path in folder.glob(f"{escape(name)}_{ending}")]
+    return [path for path in there if path.name not in new]
 
 
 def findings_csv(findings: Findings, scan: Scan) -> str:
