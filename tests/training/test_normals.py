@@ -357,3 +357,32 @@ def test_a_deformation_is_small_smooth_and_mirrors_half_the_time():
             # no fold: along its own axis a place always lies beyond the one before
             assert (values.diff(dim=axis) > 0).all()
         assert grid[12, 14, 16].abs().max() < 0.3
+
+
+@pytest.mark.parametrize("kind", ["labels", "t1"])
+def test_tissues_are_known_whatever_the_contrast(kind):
+    subject = label_subject() if kind == "labels" else real_subject()
+    for seed, family in enumerate(("t2", "flair", "t1")):
+        normal = make_normal(subject, np.random.default_rng(seed), CPU, family=family)
+        assert normal.tissue.dtype == torch.uint8
+        assert not (normal.tissue.bool() & ~normal.mask).any()
+        shares = [float((normal.tissue[normal.mask] == number).float().mean()) for number in range(4)]
+        # of the egg .45 is white matter, .46 grey, .08 fluid, before it is deformed and its mask jittered
+        assert shares[0] < 0.1
+        assert 0.3 < shares[1] < 0.75
+        assert 0.15 < shares[2] < 0.6
+        assert 0.02 < shares[3] < 0.2
+
+
+def test_tissues_of_a_flair_scan_are_not_known():
+    normal = make_normal(real_subject("flair"), np.random.default_rng(0), CPU)
+    assert not normal.tissue.any()
+
+
+def test_a_mirrored_normal_is_mirrored_whole():
+    normal = make_normal(label_subject(), np.random.default_rng(0), CPU)
+    mirrored = normal.mirrored()
+    for name in ("image", "mask", "white", "tissue"):
+        assert torch.equal(getattr(mirrored, name), getattr(normal, name).flip(-1))
+    assert not torch.equal(mirrored.image, normal.image)
+    assert mirrored.family == normal.family

@@ -37,7 +37,7 @@ def test_the_same_seed_starts_with_the_same_networks():
     other = start(SETTINGS.model_copy(update={"seed": 2}), CPU)
     assert same(weights(one.network), weights(again.network))
     assert not same(weights(one.network), weights(other.network))
-    assert set(one.modules) == {"network", "average", "extraction"}
+    assert set(one.modules) == {"network", "average", "extraction", "tissue"}
 
 
 def test_progress_is_by_steps_or_by_time_whichever_is_further():
@@ -57,7 +57,7 @@ def test_a_step_changes_weights_and_average_and_tells_its_losses(batch):
     told = step(run, batch)
     assert not same(before, weights(run.network))
     assert not same(average, weights(run.average))
-    parts = {"joint", "plane", "volume", "recall", "scan", "contrast", "embedding"}
+    parts = {"joint", "plane", "volume", "recall", "scan", "contrast", "embedding", "tissue"}
     assert set(told) == {"loss", "dice", *parts}
     assert told["loss"] == pytest.approx(sum(told[name] for name in parts), rel=1e-4)
     assert all(np.isfinite(value) for value in told.values())

@@ -47,6 +47,8 @@ class JointOutput(NamedTuple):
     """Logits of the kind of contrast, shape (scan, contrast), in the order of `CONTRASTS`."""
     embeddings: tuple[Tensor, Tensor]
     """Unit vectors of the 2D and the 3D network for the same cells, each (slice, cell, `EMBEDDING`)."""
+    features: tuple[Tensor, Tensor]
+    """Finest decoder features of both: (slice, channel, y/2, x/2) and (scan, channel, z/6, y/6, x/6)."""
 
 
 class JointNetwork(nn.Module):
@@ -119,6 +121,7 @@ class JointNetwork(nn.Module):
             scan=overall[:, 0],
             contrast=overall[:, 1:],
             embeddings=self._embed(plane_levels[_PLANE_LEVEL], seen.levels[_VOLUME_LEVEL], where, scan_of),
+            features=(plane_features, seen.features),
         )
 
     def fuse(self, plane_logit: Tensor, plane_features: Tensor, context: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from napari_anomaly.preprocess import REDUCTION, coarse_tissue, normalise, plane
 from napari_anomaly.pretask.task import Difficulty, Painted, paint, sample
 from napari_anomaly.training.contrast import BRIGHT, FAMILIES
 from napari_anomaly.training.normals import Normal, Subject, make_normal
+from napari_anomaly.training.tissue_task import plane_shares, volume_shares
 
 ANOMALOUS = 0.85
 """Share of scans in a batch that carry anomalies."""
@@ -36,6 +37,10 @@ class Batch:
     """Index of the kind of contrast of every scan in `FAMILIES`, int64, shape (scan,)."""
     inside: Tensor
     """Cells of 16 mm that lie in the brain, bool, shape (slice, cell)."""
+    slice_tissue: Tensor
+    """Share of the tissues, shape (slice, 3, y/2, x/2), see `tissue_task`."""
+    volume_tissue: Tensor
+    """The same, shape (scan, 3, z/6, y/6, x/6)."""
 
 
 class Pool:
@@ -78,7 +83,7 @@ class Pool:
         normal = self._normals[int(self._rng.integers(len(self._normals)))]
         if self._rng.random() < 0.5:
             return normal
-        return Normal(normal.image.flip(-1), normal.mask.flip(-1), normal.white.flip(-1), normal.family)
+        return normal.mirrored()
 
 
 def subject_weights(subjects: Sequence[Subject]) -> np.ndarray:
@@ -163,12 +168,12 @@ def make_batch(
 
 
 def choose_slices(truth: Tensor, mask: Tensor, count: int, rng: np.random.Generator) -> Tensor:
-    """Slice indices: two thirds through anomalies (the larger the likelier), the rest anywhere in the brain."""
-    present = mask.any(2).any(1).nonzero().flatten().cpu().numpy()
+    """Slice indices: two thirds through anomalies (the larger the likelier), the rest through the brain."""
+    brain = mask.sum((1, 2)).float().sqrt().cpu().numpy()
     area = truth.sum((1, 2)).float().sqrt().cpu().numpy()
     wanted = count * 2 // 3 if area.sum() > 0 else 0
     chosen = list(rng.choice(len(area), size=wanted, p=area / area.sum())) if wanted else []
-    chosen += list(rng.choice(present, size=count - wanted))
+    chosen += list(rng.choice(len(brain), size=count - wanted, p=brain / brain.sum()))
     return torch.tensor(np.array(chosen), device=truth.device)
 
 
@@ -195,4 +200,6 @@ def _cut(
         truth.any().float()[None],
         torch.tensor([FAMILIES.index(normal.family)], device=truth.device),
         cells,
+        plane_shares(normal.tissue[positions]),
+        volume_shares(normal.tissue),
     )

@@ -63,6 +63,9 @@ CLASSES: dict[int, int] = {number: index for index, group in enumerate(_GROUPS) 
 # tissue each class resembles: 0 air, 1 white, 2 grey, 3 fluid, 4 vessels and choroid plexus, 5 outside the brain
 _LIKE = np.array([0, 1, 2, 3, 1, 2, 2, 2, 2, 2, 3, 1, 2, 2, 4, 3, 1] + [5] * 11)
 
+TISSUE_OF = np.where(_LIKE <= 3, _LIKE, 0).astype(np.uint8)
+"""White matter 1, grey matter 2, fluid 3 for every class; 0 for vessels and what is no brain."""
+
 # white, grey, fluid, vessels: ranges of the mean
 _RANGES: dict[Family, tuple[tuple[float, float], ...]] = {
     "t1": ((0.70, 0.95), (0.45, 0.68), (0.05, 0.30), (0.2, 0.7)),

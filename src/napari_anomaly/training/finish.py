@@ -133,7 +133,9 @@ def better(
         for name, network in networks.items():
             device = next(network.parameters()).device
             into: dict[Networks, list[Trial]] = {way: [] for way in NETWORKS}
-            placed = Normal(spoiled.image.to(device), made.mask.to(device), made.white, made.family)
+            placed = Normal(
+                spoiled.image.to(device), made.mask.to(device), made.white, made.family, made.tissue
+            )
             _measure(engines[name], placed, spoiled.truth, into)
             sums[name] += _average_precision(into["joint"][0], DEFAULT_SMOOTHING_MM) / scans
     return dict(sorted(sums.items(), key=lambda item: -item[1]))

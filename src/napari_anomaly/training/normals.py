@@ -20,6 +20,7 @@ from napari_anomaly.training.contrast import (
     CLASSES,
     CSF,
     ENHANCED,
+    TISSUE_OF,
     WHITE,
     Family,
     brain_classes,
@@ -43,10 +44,17 @@ class Normal:
     """Deep white matter, as far as it is known, bool, same shape: where most lesions lie."""
     family: Family
     """Kind of contrast."""
+    tissue: Tensor
+    """White matter 1, grey matter 2, fluid 3, unknown 0, uint8, same shape."""
 
     def with_image(self, image: Tensor) -> Normal:
         """Return the same region with other intensities."""
         return replace(self, image=image)
+
+    def mirrored(self) -> Normal:
+        """Return the scan with left and right exchanged."""
+        maps = (self.image, self.mask, self.white)
+        return Normal(*(values.flip(-1) for values in maps), self.family, self.tissue.flip(-1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -195,9 +203,11 @@ def make_normal(
         classes = _warp(voxels.float(), grid, "nearest").long()
         image = synthesise(classes, family, rng, device)
         white = sum((classes == number for number in WHITE), torch.zeros_like(brain))
+        tissue = torch.from_numpy(TISSUE_OF).to(device)[classes]
     else:
         original = _warp(voxels.float(), grid, "bilinear")
         white = deep_white(original, brain, subject.kind)
+        tissue = tissues_by_intensity(original, brain, subject.kind)
         image, family = recolour(original, brain, subject.kind, rng, family=family)
     if family == "t1" and rng.random() < ENHANCED:
         image = enhance_vessels(image, brain, rng)
@@ -206,7 +216,7 @@ def make_normal(
         # brain extraction leaves zeros, and a mask that is never exact covers some of them
         image = torch.where(brain, image, torch.zeros((), device=device))
     mask = jitter_mask(brain, rng)
-    return Normal(normalise(image, mask).half(), mask, (_mean(white, 3) > 0.6) & mask, family)
+    return Normal(normalise(image, mask).half(), mask, (_mean(white, 3) > 0.6) & mask, family, tissue * mask)
 
 
 def deep_white(image: Tensor, mask: Tensor, kind: str) -> Tensor:
@@ -226,6 +236,25 @@ def deep_white(image: Tensor, mask: Tensor, kind: str) -> Tensor:
     grey, white = (float(q) for q in _tissues(image, mask)[1:3])
     smooth = functional.avg_pool3d(image[None, None], 3, stride=1, padding=1)[0, 0]
     return mask & (smooth > 0.4 * grey + 0.6 * white) & (smooth < white + 0.25)
+
+
+def tissues_by_intensity(image: Tensor, mask: Tensor, kind: str) -> Tensor:
+    """Tissue map of a real scan, 0 where it is not T1-weighted: on T1 fluid, grey and white matter rise in this order.
+
+    Parameters
+    ----------
+    image : Tensor
+        Normalised scan.
+    mask : Tensor
+        The brain.
+    kind : str
+        "t1", "flair" or "own".
+    """
+    if kind != "t1":
+        return torch.zeros_like(mask, dtype=torch.uint8)
+    fluid, grey, white, _ = (float(q) for q in _tissues(image, mask))
+    bounds = torch.tensor([0.45 * fluid + 0.55 * grey, 0.5 * (grey + white)], device=image.device)
+    return (3 - torch.bucketize(image.contiguous(), bounds)).to(torch.uint8) * mask
 
 
 def enhance_vessels(image: Tensor, mask: Tensor, rng: np.random.Generator) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from napari_anomaly.training.normals import Subject
 from napari_anomaly.training.resume import load_state, save_state
 from napari_anomaly.training.settings import TrainSettings
 from napari_anomaly.training.tissue_atlas import build_atlas
+from napari_anomaly.training.tissue_task import WEIGHTS, TissueHeads, tissue_loss
 
 AVERAGE_MEMORY = 0.99
 """Share of the averaged weights that a step keeps."""
@@ -43,6 +45,7 @@ class Run:
     average: AveragedModel
     optimiser: torch.optim.Optimizer
     extraction: VolumeNetwork
+    tissue: TissueHeads
     rng: np.random.Generator
     device: torch.device
     step: int = 0
@@ -59,7 +62,12 @@ class Run:
     @property
     def modules(self) -> dict[str, nn.Module]:
         """Networks that a checkpoint holds."""
-        return {"network": self.network, "average": self.average, "extraction": self.extraction}
+        return {
+            "network": self.network,
+            "average": self.average,
+            "extraction": self.extraction,
+            "tissue": self.tissue,
+        }
 
 
 def start(settings: TrainSettings, device: torch.device) -> Run:
@@ -69,11 +77,12 @@ def start(settings: TrainSettings, device: torch.device) -> Run:
     network.use_channels_last()
     network.to(device)
     average = AveragedModel(network, avg_fn=_average, use_buffers=True)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=1e-3)
+    tissue = TissueHeads(network.plane.widths[0], network.volume.widths[0]).to(device)
+    learned = [*network.parameters(), *tissue.parameters()]
+    optimiser = torch.optim.AdamW(learned, lr=settings.learning_rate, weight_decay=1e-3)
     extraction = VolumeNetwork(inputs=2, widths=EXTRACTION_WIDTHS).to(device)
-    return Run(
-        settings, network, average, optimiser, extraction.eval(), np.random.default_rng(settings.seed), device
-    )
+    rng = np.random.default_rng(settings.seed)
+    return Run(settings, network, average, optimiser, extraction.eval(), tissue, rng, device)
 
 
 def fit(
@@ -99,34 +108,47 @@ def fit(
         yield Progress(settings.pool - pool.missing, settings.pool, "Synthesising normal scans")
         pool.renew()
     saved = time.monotonic()
-    while run.progress < 1:
-        began = time.monotonic()
-        if run.step % settings.renew_every == 0:
-            pool.renew()
-        batch = make_batch(
-            pool,
-            run.rng,
-            scans=settings.scans_per_step,
-            slices=settings.slices_per_scan,
-            difficulty=Difficulty.at(run.progress),
-            library=library,
-            atlas=run.network.atlas,
-        )
-        made = time.monotonic()
-        losses = step(run, batch)
-        run.step += 1
-        run.generator_seconds += made - began
-        run.seconds += time.monotonic() - began
-        _log(run, losses)
-        if time.monotonic() - saved > 60 * settings.checkpoint_minutes:
-            save(run, checkpoint)
-            saved = time.monotonic()
-        try:
-            yield Progress(round(1000 * run.progress), 1000, f"Step {run.step}: loss {losses['loss']:.3f}")
-        except GeneratorExit:
-            save(run, checkpoint)
-            raise
+    with ThreadPoolExecutor(1) as maker:
+        # the next step's data is made while this one is learned from
+        coming = maker.submit(_next_batch, run, pool, library, run.step, run.progress)
+        while run.progress < 1:
+            began = time.monotonic()
+            batch = coming.result()
+            made = time.monotonic()
+            coming = maker.submit(_next_batch, run, pool, library, run.step + 1, run.progress)
+            losses = step(run, batch)
+            run.step += 1
+            run.generator_seconds += made - began
+            run.seconds += time.monotonic() - began
+            _log(run, losses)
+            if time.monotonic() - saved > 60 * settings.checkpoint_minutes:
+                coming.exception()  # wait: the random state is saved between two batches
+                save(run, checkpoint)
+                saved = time.monotonic()
+            try:
+                yield Progress(
+                    round(1000 * run.progress), 1000, f"Step {run.step}: loss {losses['loss']:.3f}"
+                )
+            except GeneratorExit:
+                coming.exception()
+                save(run, checkpoint)
+                raise
+        coming.exception()
     save(run, checkpoint)
+
+
+def _next_batch(run: Run, pool: Pool, library: Tensor | None, number: int, progress: float) -> Batch:
+    if number % run.settings.renew_every == 0:
+        pool.renew()
+    return make_batch(
+        pool,
+        run.rng,
+        scans=run.settings.scans_per_step,
+        slices=run.settings.slices_per_scan,
+        difficulty=Difficulty.at(progress),
+        library=library,
+        atlas=run.network.atlas,
+    )
 
 
 def learn_atlas(run: Run, subjects: list[Subject]) -> None:
@@ -143,11 +165,16 @@ def step(run: Run, batch: Batch) -> dict[str, float]:
         group["lr"] = run.settings.learning_rate * _schedule(run.progress)
     run.network.train()
     seen = run.network(batch.slices, batch.volume, batch.where, batch.scan_of)
-    parts = losses_of(seen, batch, run.progress, run.settings.embedding_weight, run.rng)
+    parts = losses_of(
+        seen, batch, run.progress, run.settings.embedding_weight, np.random.default_rng(run.step)
+    )
+    known = run.tissue(*seen.features)
+    for weight, logits, shares in zip(WEIGHTS, known, (batch.slice_tissue, batch.volume_tissue), strict=True):
+        parts["tissue"] = parts.get("tissue", 0) + weight * tissue_loss(logits, shares)
     loss = torch.stack(list(parts.values())).sum()
     run.optimiser.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)
-    nn.utils.clip_grad_norm_(run.network.parameters(), 5.0)
+    nn.utils.clip_grad_norm_([*run.network.parameters(), *run.tissue.parameters()], 5.0)
     run.optimiser.step()
     run.average.update_parameters(run.network)
     with torch.no_grad():
