@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from napari_anomaly.anomaly import AnomalyMap
-from napari_anomaly.corrections import carried, painting
+from napari_anomaly.corrections import carried, merging, painting, splitting
+from napari_anomaly.errors import ReviewError
 from napari_anomaly.findings import Findings, find
 from napari_anomaly.review import Review, Verdict
 from napari_anomaly.scan import Scan
@@ -118,3 +119,122 @@ def test_nothing_is_carried_over_a_verdict(review: Review) -> None:
     score[0, 1, 6] = 0.991
     judged = review.mark([18], Verdict.UNSURE)
     assert carried(judged, found(a_map(score), judged)) is None
+
+
+# Splitting and merging
+
+HILLS = np.zeros(SHAPE)
+HILLS[0, 1, 1:11] = (0.96, 0.985, 0.99, 0.985, 0.93, 0.92, 0.93, 0.97, 0.98, 0.97)
+FIRST, SECOND = 12 + 3, 12 + 9
+
+
+@pytest.fixture
+def hills() -> AnomalyMap:
+    return a_map(HILLS)
+
+
+@pytest.fixture
+def unsaid(hills: AnomalyMap) -> Review:
+    return Review.of(Scan.from_array(np.zeros(SHAPE)), hills)
+
+
+def split(review: Review, anomaly_map: AnomalyMap, key: int, threshold: float = 0.9) -> Review:
+    findings = found(anomaly_map, review, threshold)
+    return review.apply(splitting(review, findings, anomaly_map, key))
+
+
+def merged(review: Review, anomaly_map: AnomalyMap, keys: list[int], threshold: float) -> Review:
+    findings = found(anomaly_map, review, threshold)
+    return review.apply(merging(review, findings, anomaly_map, keys))
+
+
+def ids_at(anomaly_map: AnomalyMap, review: Review, threshold: float) -> list[int]:
+    return [one.id for one in found(anomaly_map, review, threshold)]
+
+
+def test_a_split_makes_two_findings_at_every_threshold(hills: AnomalyMap, unsaid: Review) -> None:
+    assert ids_at(hills, unsaid, 0.9) == [FIRST]
+    after = split(unsaid, hills, FIRST)
+    whole = found(hills, unsaid).labels > 0
+    assert ids_at(hills, after, 0.9) == [FIRST, SECOND]
+    assert np.array_equal(found(hills, after).labels > 0, whole)
+    for threshold in (0.0, 0.5, 0.925, 0.965, 0.975):
+        assert ids_at(hills, after, threshold) == [FIRST, SECOND]
+    assert ids_at(hills, after, 0.985) == [FIRST]
+    assert ids_at(hills, after.undo(), 0.9) == [FIRST]
+    assert ids_at(hills, after.undo().redo(), 0.9) == [FIRST, SECOND]
+
+
+def test_each_part_begins_with_the_judgement_on_the_whole(hills: AnomalyMap, unsaid: Review) -> None:
+    said = unsaid.mark([FIRST], Verdict.FALSE_POSITIVE, reason="vessel").write(FIRST, "n")
+    after = split(said, hills, FIRST)
+    assert [after.verdict(key) for key in (FIRST, SECOND)] == [Verdict.FALSE_POSITIVE] * 2
+    assert after.verdicts[SECOND] == said.verdicts[FIRST]
+    assert after.undo().verdicts == said.verdicts
+    other = split(unsaid.mark([SECOND], Verdict.REAL), hills, FIRST)
+    assert [other.verdict(key) for key in (FIRST, SECOND)] == [None, Verdict.REAL]
+
+
+def test_what_cannot_be_split_says_so(hills: AnomalyMap, unsaid: Review) -> None:
+    after = split(unsaid, hills, FIRST)
+    lonely = a_map(np.where(np.arange(12) == 3, HILLS, 0))
+    with pytest.raises(ReviewError, match=r"Finding 1 cannot be split: .*eraser"):
+        split(unsaid, lonely, FIRST)
+    with pytest.raises(ReviewError, match="not there at the settings of now"):
+        split(after, hills, 5)
+
+
+def test_merging_makes_one_finding_at_every_threshold(hills: AnomalyMap, unsaid: Review) -> None:
+    assert ids_at(hills, unsaid, 0.95) == [FIRST, SECOND]
+    after = merged(unsaid, hills, [SECOND, FIRST], 0.95)
+    for threshold in (0.9, 0.95, 0.975):
+        assert ids_at(hills, after, threshold) == [FIRST]
+        assert np.array_equal(
+            found(hills, after, threshold).labels > 0, found(hills, unsaid, threshold).labels > 0
+        )
+    assert ids_at(hills, after.undo(), 0.95) == [FIRST, SECOND]
+
+
+def test_merging_needs_two(hills: AnomalyMap, unsaid: Review) -> None:
+    with pytest.raises(ReviewError, match="Choose two findings or more"):
+        merged(unsaid, hills, [FIRST, FIRST], 0.95)
+
+
+def test_what_was_merged_keeps_a_verdict_and_all_notes(hills: AnomalyMap, unsaid: Review) -> None:
+    said = unsaid.write(FIRST, "bright").mark([SECOND], Verdict.UNSURE).write(SECOND, "faint")
+    after = merged(said, hills, [FIRST, SECOND], 0.95)
+    assert after.verdict(FIRST) is Verdict.UNSURE
+    assert after.note(FIRST) == "bright; faint"
+    both = said.mark([FIRST], Verdict.REAL)
+    assert merged(both, hills, [FIRST, SECOND], 0.95).verdict(FIRST) is Verdict.REAL
+    assert merged(both, hills, [FIRST, SECOND], 0.95).undo().verdicts == both.verdicts
+    assert merged(unsaid, hills, [FIRST, SECOND], 0.95).verdicts == {}
+
+
+def test_what_was_merged_can_be_split_and_the_other_way_round(hills: AnomalyMap, unsaid: Review) -> None:
+    one = merged(unsaid, hills, [FIRST, SECOND], 0.95)
+    two = split(one, hills, FIRST, 0.95)
+    assert ids_at(hills, two, 0.95) == ids_at(hills, two, 0.9) == [FIRST, SECOND]
+    again = merged(two, hills, [FIRST, SECOND], 0.9)
+    assert ids_at(hills, again, 0.9) == ids_at(hills, again, 0.95) == [FIRST]
+
+
+def test_hidden_voxels_of_an_older_merge_make_no_third_finding(hills: AnomalyMap, unsaid: Review) -> None:
+    # Merged where the threshold was low, split where it is high, and looked at where it is low again.
+    low = split(unsaid, hills, FIRST)
+    one = merged(low, hills, [FIRST, SECOND], 0.9)
+    two = split(one, hills, FIRST, 0.965)
+    assert ids_at(hills, two, 0.9) == [FIRST, SECOND]
+
+
+def test_a_stroke_keeps_verdicts_of_parts_apart(hills: AnomalyMap, unsaid: Review) -> None:
+    after = split(unsaid, hills, FIRST).mark([FIRST], Verdict.REAL).mark([SECOND], Verdict.FALSE_POSITIVE)
+    bridged = painted(after, hills, [12 + 5, 12 + 6, 5, 6], 1)
+    assert [bridged.verdict(one) for one in ids_at(hills, bridged, 0.9)] == [
+        Verdict.REAL,
+        Verdict.FALSE_POSITIVE,
+    ]
+    erased = painted(bridged, hills, [SECOND], -1)
+    said = {one.id: erased.verdict(one.id) for one in found(hills, erased)}
+    assert said[FIRST] is Verdict.REAL
+    assert {verdict for key, verdict in said.items() if key != FIRST} == {Verdict.FALSE_POSITIVE}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_anomaly.errors import ReviewError, StaleReview
-from napari_anomaly.review import Change, Review, Verdict, judged, paint_of
+from napari_anomaly.review import Change, Review, Verdict, groups_of, judged, paint_of
 from napari_anomaly.scan import Scan
 from phantoms import SHA, a_map
 
@@ -88,6 +88,7 @@ def test_json_keeps_all_but_the_steps() -> None:
         "reader",
         "verdicts",
         "strokes",
+        "groups",
     }
 
 
@@ -149,3 +150,28 @@ def test_only_verdicts_count_as_judged() -> None:
     review = EMPTY.mark([7], Verdict.REAL).write(8, "note only")
     assert judged(review, [7, 8, 9]) == {7: Verdict.REAL}
     assert judged(None, [7]) == {}
+
+
+def test_splits_and_merges_are_steps_like_all_others() -> None:
+    flat = np.array([3, 4, 5, 9])
+    first = EMPTY.apply(Change(groups=groups_of(flat, np.array([1, 1, 2, 2]))))
+    second = first.apply(Change(groups=groups_of(flat[1:3], np.array([0, 700]))))
+    found = second.edits((1, 1, 12)).groups
+    assert found.reshape(-1).tolist() == [0, 0, 0, 1, 0, 700, 0, 0, 0, 2, 0, 0]
+    assert not second.edits((1, 1, 12)).strokes.any()
+    assert second.undo().groups == first.groups
+    assert second.undo().undo().groups == ()
+    assert second.undo().redo().groups == second.groups
+    assert second.undo().undo().edits((1, 1, 12)) is None
+    assert Review.from_json(second.to_json()).groups == second.groups
+
+
+def test_painting_over_a_split_changes_no_group() -> None:
+    split = EMPTY.apply(Change(groups=groups_of(np.array([0, 1]), np.array([1, 2]))))
+    assert split.paint(PAINTED, add=True).groups == split.groups
+
+
+def test_groups_of_another_scan_are_stale() -> None:
+    split = EMPTY.apply(Change(groups=groups_of(np.array([7]), np.array([1]))))
+    with pytest.raises(StaleReview, match="paints voxel 7, and this scan has 5 voxels"):
+        split.edits((1, 1, 5))

@@ -1,20 +1,22 @@
-"""Painted corrections as steps of a review, such that no verdict is lost on the way.
+"""Corrections as steps of a review, such that no verdict is lost on the way: painting, splitting, merging.
 
 A finding's id is the voxel of its peak. Erasing that voxel, or adding one that scores higher, gives the
 finding another id; so a stroke carries the judgement along, in the same step, and one undo takes both back.
+Parts of a finding that was split begin with its judgement, and so does what findings were merged into.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-import cc3d
 import numpy as np
-from jaxtyping import Bool, Int, Int8, Integer, UInt32
+from jaxtyping import Bool, Float, Int, Int8, Integer, UInt16, UInt32
 
-from napari_anomaly.anomaly import AnomalyMap
-from napari_anomaly.findings import Findings
-from napari_anomaly.review import Change, Judgement, Review, paint_of
+from napari_anomaly.anomaly import AnomalyMap, Supervoxels
+from napari_anomaly.errors import ReviewError
+from napari_anomaly.findings import Finding, Findings
+from napari_anomaly.grouping import divide, number_regions
+from napari_anomaly.review import MOST_GROUPS, Change, Group, Judgement, Review, groups_of, paint_of
 
-__all__ = ["carried", "painting"]
+__all__ = ["carried", "merging", "painting", "splitting"]
 
 _AROUND = np.stack(np.meshgrid(*[(-1, 0, 1)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
 
@@ -53,6 +55,92 @@ def painting(
     return Change(verdicts=verdicts, paint=plain.paint)
 
 
+def splitting(
+    review: Review,
+    findings: Findings,
+    anomaly_map: AnomalyMap,
+    finding_id: int,
+    supervoxels: Supervoxels | None = None,
+) -> Change:
+    """Give the step that splits a finding: see `napari_anomaly.grouping.divide`.
+
+    Each part begins with the judgement on the whole.
+
+    Parameters
+    ----------
+    review, findings, anomaly_map
+        See `painting`.
+    finding_id
+        Which one.
+    supervoxels
+        Where given, each of them goes to one part as a whole.
+
+    Raises
+    ------
+    ReviewError
+        If there is no such finding, or it cannot be divided.
+    """
+    (finding,) = _known(findings, [finding_id])
+    box = finding.slices
+    inside = findings.labels[box] == finding.rank
+    ids = None if supervoxels is None else supervoxels.ids[box]
+    parts = divide(_values(anomaly_map)[box], inside, ids)
+    count = int(parts.max())
+    if count < 2:
+        along = " along superpixels" if supervoxels is not None else ""
+        raise ReviewError(
+            f"Finding {finding.rank} cannot be split{along}: it has one peak and no waist. "
+            "Part it with the eraser (E), or leave it whole."
+        )
+    first = _free(review, count)
+    where = np.flatnonzero(findings.labels.reshape(-1) == finding.rank)
+    numbers = parts[inside].astype(np.int32) + (first - 1)
+    verdicts: dict[int, Judgement | None] = {}
+    judgement = review.verdicts.get(finding_id)
+    for number in range(first, first + count):
+        key = _highest(where[numbers == number], anomaly_map)
+        if judgement is not None and key not in review.verdicts:
+            verdicts[key] = judgement
+    return Change(verdicts=verdicts, groups=_regrouped(review, findings, where, numbers))
+
+
+def merging(
+    review: Review, findings: Findings, anomaly_map: AnomalyMap, finding_ids: Iterable[int]
+) -> Change:
+    """Give the step that makes several findings one, whether they touch or not.
+
+    It begins with the judgement on the most unusual one that was judged, and with all of their notes.
+
+    Parameters
+    ----------
+    review, findings, anomaly_map
+        See `painting`.
+    finding_ids
+        Which ones.
+
+    Raises
+    ------
+    ReviewError
+        If they are fewer than two.
+    """
+    chosen = sorted(_known(findings, finding_ids), key=lambda finding: finding.rank)
+    if len(chosen) < 2:
+        raise ReviewError("Choose two findings or more to merge them: Shift and Ctrl choose several.")
+    ranks = np.array([finding.rank for finding in chosen])
+    where = np.flatnonzero(np.isin(findings.labels.reshape(-1), ranks))
+    numbers = np.full(where.size, _free(review, 1), dtype=np.int32)
+    key = _highest(where, anomaly_map)
+    said = [review.verdicts[finding.id] for finding in chosen if finding.id in review.verdicts]
+    verdicts: dict[int, Judgement | None] = {}
+    if said:
+        judgement = next((one for one in said if one.verdict is not None), said[0])
+        notes = dict.fromkeys(one.note for one in said if one.note)
+        verdicts[key] = judgement.model_copy(update={"note": "; ".join(notes)})
+    if verdicts.get(key) == review.verdicts.get(key):
+        verdicts = {}
+    return Change(verdicts=verdicts, groups=_regrouped(review, findings, where, numbers))
+
+
 def carried(review: Review, findings: Findings) -> Change | None:
     """Give the step that brings judgements to findings whose peaks have moved a little; None where none has.
 
@@ -79,6 +167,40 @@ def carried(review: Review, findings: Findings) -> Change | None:
     return Change(verdicts=moved) if moved else None
 
 
+def _known(findings: Findings, finding_ids: Iterable[int]) -> list[Finding]:
+    found = [findings.by_id(finding_id) for finding_id in dict.fromkeys(finding_ids)]
+    known = [finding for finding in found if finding is not None]
+    if len(known) < len(found):
+        raise ReviewError("This finding is not there at the settings of now. Choose one of the table.")
+    return known
+
+
+def _free(review: Review, count: int) -> int:
+    """Give the first of some numbers that no finding has."""
+    first = max((group.value for group in review.groups), default=0) + 1
+    if first + count - 1 > MOST_GROUPS:
+        raise ReviewError("Too many findings of this scan were split or merged. Take some steps back first.")
+    return first
+
+
+def _regrouped(
+    review: Review,
+    findings: Findings,
+    where: Integer[np.ndarray, " voxels"],
+    numbers: Integer[np.ndarray, " voxels"],
+) -> tuple[Group, ...]:
+    """Number the voxels of findings; what had their numbers before, and is hidden now, goes as it touches."""
+    edits = review.edits(findings.labels.shape)
+    if edits is None or edits.groups is None:
+        return groups_of(where, numbers)
+    before: UInt16[np.ndarray, " all"] = edits.groups.reshape(-1)
+    old = np.unique(before[where])
+    values = np.zeros(before.size, dtype=np.int32)
+    values[where] = numbers
+    flat = np.flatnonzero((np.isin(before, old) & (before > 0)) | (values > 0))
+    return groups_of(flat, values[flat])
+
+
 def _mask(findings: Findings, review: Review) -> Bool[np.ndarray, "z y x"]:
     # Findings may be older than the last stroke; what was painted since is known.
     mask: Bool[np.ndarray, "z y x"] = findings.labels > 0
@@ -98,9 +220,9 @@ def _inherited(
 ) -> Iterator[tuple[int, Judgement]]:
     """Give judgements of the regions that a stroke touched, for those that they have become."""
     near = _near(flat, before.shape)
-    old, new = (
-        cc3d.connected_components(mask, connectivity=26, out_dtype=np.uint32) for mask in (before, after)
-    )
+    edits = review.edits(before.shape)
+    groups = edits.groups if edits is not None else None
+    old, new = (number_regions(mask, groups, _values(anomaly_map)) for mask in (before, after))
     touched = _numbers(old, near)
     peaks = {number: _peak(old, number, anomaly_map) for number in touched}
     # The worst of the regions that become one gives its judgement.
@@ -132,13 +254,20 @@ def _numbers(labels: UInt32[np.ndarray, "z y x"], flat: Int[np.ndarray, " some"]
 
 
 def _peak(labels: UInt32[np.ndarray, "z y x"], number: int, anomaly_map: AnomalyMap) -> int:
+    return _highest(np.flatnonzero(labels == number), anomaly_map)
+
+
+def _highest(flat: Integer[np.ndarray, " voxels"], anomaly_map: AnomalyMap) -> int:
     """Give the id of a region: as in `napari_anomaly.findings.find`."""
-    flat = np.flatnonzero(labels == number)
     for values in (anomaly_map.score, anomaly_map.raw):
         if values is not None:
             here = values.reshape(-1)[flat]
             flat = flat[here == here.max()]
     return int(flat[0])
+
+
+def _values(anomaly_map: AnomalyMap) -> Float[np.ndarray, "z y x"]:
+    return anomaly_map.score if anomaly_map.raw is None else anomaly_map.raw
 
 
 def _rank(peak: int, anomaly_map: AnomalyMap) -> tuple[float, float, int]:

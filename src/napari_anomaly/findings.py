@@ -7,13 +7,14 @@ from typing import TypeAlias
 
 import cc3d
 import numpy as np
-from jaxtyping import Bool, Float64, Int8, Integer, UInt8
+from jaxtyping import Bool, Float64, Int8, Integer, UInt8, UInt16
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import cdist
 
 from napari_anomaly.anomaly import AnomalyMap, Supervoxels, to_decades
 from napari_anomaly.errors import GridMismatch
 from napari_anomaly.geometry import Geometry
+from napari_anomaly.grouping import grouped_sizes, number_regions
 
 __all__ = ["Box", "Edits", "Finding", "Findings", "find"]
 
@@ -125,9 +126,13 @@ class Edits:
     ----------
     strokes
         1 where a voxel was added, -1 where it was erased, 0 elsewhere.
+    groups
+        Number of the finding where the reader has split or merged (see `napari_anomaly.grouping`), 0
+        elsewhere; None for nowhere.
     """
 
     strokes: Int8[np.ndarray, "z y x"]
+    groups: UInt16[np.ndarray, "z y x"] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,13 +166,14 @@ def find(
         Where given, findings snap to them: a supervoxel is in or out as a whole, by its mean score in
         decades. A voxel of no supervoxel goes by its own score.
     edits
-        What the reader added and erased; applied after threshold and smallest finding, so that nothing
-        painted is too small, and nothing that was left of an erased finding goes by itself.
+        What the reader added and erased, split and merged; applied after threshold and smallest finding, so
+        that nothing painted is too small, and nothing that was left of an erased finding goes by itself.
 
     Returns
     -------
     Findings
-        Regions connected by face, edge or corner (26), worst first.
+        Regions connected by face, edge or corner (26), or as the reader has split and merged them, worst
+        first.
 
     Raises
     ------
@@ -179,13 +185,14 @@ def find(
     if not 0.0 <= threshold <= 1.0:
         raise ValueError(f"threshold must be a calibrated score within 0..1, got {threshold}")
     chosen = _above(anomaly_map, threshold, supervoxels)
-    regions = _components(chosen, min_volume_mm3 / anomaly_map.geometry.voxel_volume)
+    regions = _large(chosen, min_volume_mm3 / anomaly_map.geometry.voxel_volume, edits)
     if edits is not None:
         kept = np.zeros(chosen.size, dtype=np.bool_)
         kept[regions.flat] = True
         chosen = kept.reshape(chosen.shape)
         _apply(edits, chosen)
-        regions = _components(chosen, 1)
+        values = anomaly_map.score if anomaly_map.raw is None else anomaly_map.raw
+        regions = _regions(chosen, number_regions(chosen, edits.groups, values))
     items, ranks = _describe(regions, anomaly_map)
     labels = np.zeros(chosen.size, dtype=np.uint16 if len(items) < 1 << 16 else np.uint32)
     labels[regions.flat] = ranks[regions.owner]
@@ -219,7 +226,9 @@ def _above(
 
 
 def _apply(edits: Edits, chosen: Bool[np.ndarray, "_ _ _"]) -> None:
-    if edits.strokes.shape != chosen.shape:
+    if edits.strokes.shape != chosen.shape or (
+        edits.groups is not None and edits.groups.shape != chosen.shape
+    ):
         raise GridMismatch(
             f"The corrections have shape {edits.strokes.shape} and the map {chosen.shape}; they must agree."
         )
@@ -227,16 +236,24 @@ def _apply(edits: Edits, chosen: Bool[np.ndarray, "_ _ _"]) -> None:
     chosen[edits.strokes < 0] = False
 
 
-def _components(chosen: Bool[np.ndarray, "z y x"], min_voxels: float) -> _Regions:
-    labels = cc3d.connected_components(chosen, connectivity=26, out_dtype=np.uint32).reshape(-1)
+def _large(chosen: Bool[np.ndarray, "z y x"], min_voxels: float, edits: Edits | None) -> _Regions:
+    """Give the connected regions that are large enough, those that were merged counted together."""
+    labels = cc3d.connected_components(chosen, connectivity=26, out_dtype=np.uint32)
+    found = _regions(chosen, labels)
+    groups = edits.groups if edits is not None else None
+    sizes = found.counts if groups is None else grouped_sizes(labels, found.counts, groups)
+    keep = sizes >= min_voxels * (1 - 1e-9)
+    if keep.all():
+        return found
+    mine = keep[found.owner]
+    owner = (np.cumsum(keep) - 1)[found.owner[mine]]
+    return _Regions(found.flat[mine], owner, found.counts[keep])
+
+
+def _regions(chosen: Bool[np.ndarray, "z y x"], labels: Integer[np.ndarray, "z y x"]) -> _Regions:
     flat = np.flatnonzero(chosen)
-    owner = labels[flat].astype(np.intp) - 1
-    counts = np.bincount(owner)
-    keep = counts >= min_voxels * (1 - 1e-9)
-    if not keep.all():
-        mine = keep[owner]
-        flat, owner = flat[mine], (np.cumsum(keep) - 1)[owner[mine]]
-    return _Regions(flat, owner, counts[keep])
+    owner = labels.reshape(-1)[flat].astype(np.intp) - 1
+    return _Regions(flat, owner, np.bincount(owner))
 
 
 def _describe(

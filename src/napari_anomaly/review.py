@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
-from jaxtyping import Bool, Int8, Integer
+from jaxtyping import Bool, Int32, Integer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_anomaly.anomaly import AnomalyMap
@@ -18,11 +18,13 @@ __all__ = [
     "REASONS",
     "Change",
     "Entry",
+    "Group",
     "Judgement",
     "Paint",
     "Review",
     "Stroke",
     "Verdict",
+    "groups_of",
     "judged",
     "paint_of",
     "voxels_of",
@@ -30,6 +32,9 @@ __all__ = [
 
 REASONS = ("vessel", "artefact", "normal variant", "post-surgical", "motion", "other")
 """Why a finding is a false positive, in a reader's words; any other word may be given too."""
+
+MOST_GROUPS = (1 << 16) - 1
+"""Highest number of a finding that was split or merged."""
 
 
 class Verdict(StrEnum):
@@ -65,7 +70,16 @@ class Judgement(_Frozen):
     when: datetime
 
 
-class Paint(_Frozen):
+class _Run(_Frozen):
+    start: int = Field(ge=0)
+    length: int = Field(gt=0)
+    value: int
+
+
+_R = TypeVar("_R", bound=_Run)
+
+
+class Paint(_Run):
     """A run of voxels, and what becomes of them.
 
     Parameters
@@ -76,8 +90,6 @@ class Paint(_Frozen):
         1 for added, -1 for erased, 0 for neither: as the threshold has it.
     """
 
-    start: int = Field(ge=0)
-    length: int = Field(gt=0)
     value: Literal[1, 0, -1]
 
 
@@ -95,6 +107,20 @@ class Stroke(Paint):
     value: Literal[1, -1]
 
 
+class Group(_Run):
+    """A run of voxels of a finding that was split or merged.
+
+    Parameters
+    ----------
+    start, length
+        See `Paint`.
+    value
+        Number of the finding: equal ones are one finding, different ones never are; 0 for as they touch.
+    """
+
+    value: int = Field(ge=0, le=MOST_GROUPS)
+
+
 class Change(_Frozen):
     """One step of a reader, as what it changes.
 
@@ -104,10 +130,13 @@ class Change(_Frozen):
         New judgements by finding id; None takes one away.
     paint
         New corrections.
+    groups
+        What was split or merged.
     """
 
     verdicts: dict[int, Judgement | None] = Field(default_factory=dict)
     paint: tuple[Paint, ...] = ()
+    groups: tuple[Group, ...] = ()
 
 
 class Entry(_Frozen):
@@ -152,6 +181,8 @@ class Review(_Frozen):
         By finding id.
     strokes
         Painted corrections, as runs of voxels.
+    groups
+        Findings that were split or merged, as runs of voxels.
     """
 
     schema_version: Literal[1] = 1
@@ -161,6 +192,7 @@ class Review(_Frozen):
     reader: str = ""
     verdicts: dict[int, Judgement] = Field(default_factory=dict)
     strokes: tuple[Stroke, ...] = ()
+    groups: tuple[Group, ...] = ()
     past: tuple[Change, ...] = Field(default=(), exclude=True, repr=False)
     future: tuple[Change, ...] = Field(default=(), exclude=True, repr=False)
 
@@ -192,25 +224,17 @@ class Review(_Frozen):
         return judgement.note if judgement else ""
 
     def edits(self, shape: tuple[int, ...]) -> Edits | None:
-        """Give the painted corrections as an array; None where nothing was painted.
+        """Give corrections, splits and merges as arrays; None where there are none.
 
         Raises
         ------
         StaleReview
             If they do not fit into the shape.
         """
-        if not self.strokes:
+        if not self.strokes and not self.groups:
             return None
-        flat = np.zeros(int(np.prod(shape)), dtype=np.int8)
-        for stroke in self.strokes:
-            end = stroke.start + stroke.length
-            if end > flat.size:
-                raise StaleReview(
-                    f"The review paints voxel {end - 1}, and this scan has {flat.size} voxels. "
-                    "Open the scan that was reviewed."
-                )
-            flat[stroke.start : end] = stroke.value
-        return Edits(flat.reshape(shape))
+        strokes = _as_array(self.strokes, shape, np.int8)
+        return Edits(strokes, _as_array(self.groups, shape, np.uint16) if self.groups else None)
 
     # Steps
 
@@ -333,11 +357,12 @@ class Review(_Frozen):
 
     def _inverse(self, change: Change) -> Change:
         """Give what takes a change back."""
-        flat, _ = voxels_of(change.paint)
-        mine, values = voxels_of(self.strokes)
-        before = _looked_up(mine, values, flat)
         verdicts = {key: self.verdicts.get(key) for key in change.verdicts}
-        return Change.model_construct(verdicts=verdicts, paint=paint_of(flat, before))
+        return Change.model_construct(
+            verdicts=verdicts,
+            paint=_as_before(self.strokes, change.paint, Paint),
+            groups=_as_before(self.groups, change.groups, Group),
+        )
 
     def _at(self, change: Change, *, past: tuple[Change, ...], future: tuple[Change, ...]) -> "Review":
         verdicts = dict(self.verdicts)
@@ -346,22 +371,26 @@ class Review(_Frozen):
                 verdicts.pop(key, None)
             else:
                 verdicts[key] = judgement
-        strokes = _painted_over(self.strokes, change.paint) if change.paint else self.strokes
-        return self.model_copy(
-            update={"verdicts": verdicts, "strokes": strokes, "past": past, "future": future}
-        )
+        update = {"verdicts": verdicts, "past": past, "future": future}
+        if change.paint:
+            update["strokes"] = _written_over(self.strokes, change.paint, Stroke)
+        if change.groups:
+            update["groups"] = _written_over(self.groups, change.groups, Group)
+        return self.model_copy(update=update)
 
 
-def voxels_of(runs: Iterable[Paint]) -> tuple[Integer[np.ndarray, " voxels"], Int8[np.ndarray, " voxels"]]:
+def voxels_of(runs: Iterable[_Run]) -> tuple[Integer[np.ndarray, " voxels"], Int32[np.ndarray, " voxels"]]:
     """Give flat indices and values of the voxels of some runs, in their order."""
     table = np.array([(run.start, run.length, run.value) for run in runs], dtype=np.int64).reshape(-1, 3)
     starts, lengths, values = table.T
     first = np.cumsum(lengths) - lengths
     flat = np.repeat(starts - first, lengths) + np.arange(lengths.sum())
-    return flat, np.repeat(values, lengths).astype(np.int8)
+    return flat, np.repeat(values, lengths).astype(np.int32)
 
 
-def paint_of(flat: Integer[np.ndarray, " voxels"], values: Int8[np.ndarray, " voxels"]) -> tuple[Paint, ...]:
+def paint_of(
+    flat: Integer[np.ndarray, " voxels"], values: Integer[np.ndarray, " voxels"]
+) -> tuple[Paint, ...]:
     """Write voxels as runs of equal values.
 
     Parameters
@@ -371,36 +400,60 @@ def paint_of(flat: Integer[np.ndarray, " voxels"], values: Int8[np.ndarray, " vo
     values
         1, 0 or -1 for each.
     """
+    return _runs_of(flat, values, Paint)
+
+
+def groups_of(
+    flat: Integer[np.ndarray, " voxels"], values: Integer[np.ndarray, " voxels"]
+) -> tuple[Group, ...]:
+    """Write voxels of findings that were split or merged as runs; see `paint_of` and `Group`."""
+    return _runs_of(flat, values, Group)
+
+
+def _runs_of(
+    flat: Integer[np.ndarray, " voxels"], values: Integer[np.ndarray, " voxels"], kind: type[_R]
+) -> tuple[_R, ...]:
     if not flat.size:
         return ()
     breaks = np.flatnonzero((np.diff(flat) != 1) | (np.diff(values) != 0)) + 1
     begins = np.concatenate(([0], breaks))
     lengths = np.diff(np.append(begins, flat.size))
     rows = zip(flat[begins].tolist(), lengths.tolist(), values[begins].tolist(), strict=True)
-    return tuple(Paint.model_construct(start=s, length=n, value=v) for s, n, v in rows)
+    return tuple(kind.model_construct(start=s, length=n, value=v) for s, n, v in rows)
 
 
-def _painted_over(strokes: tuple[Stroke, ...], paint: tuple[Paint, ...]) -> tuple[Stroke, ...]:
-    before, old = voxels_of(strokes)
-    flat, values = voxels_of(paint)
+def _written_over(runs: Iterable[_Run], new: Iterable[_Run], kind: type[_R]) -> tuple[_R, ...]:
+    """Give runs with others over them; a 0 leaves nothing."""
+    before, old = voxels_of(runs)
+    flat, values = voxels_of(new)
     kept = ~np.isin(before, flat)
     both, all_values = np.concatenate([before[kept], flat]), np.concatenate([old[kept], values])
     order = np.argsort(both, kind="stable")
     order = order[all_values[order] != 0]
-    runs = paint_of(both[order], all_values[order])
-    return tuple(
-        Stroke.model_construct(start=r.start, length=r.length, value=1 if r.value > 0 else -1) for r in runs
-    )
+    return _runs_of(both[order], all_values[order], kind)
 
 
-def _looked_up(
-    known: Integer[np.ndarray, " known"], values: Int8[np.ndarray, " known"], wanted: np.ndarray
-) -> Int8[np.ndarray, " wanted"]:
-    """Give the values of some voxels; 0 for those that are not known."""
+def _as_before(runs: Iterable[_Run], new: Iterable[_Run], kind: type[_R]) -> tuple[_R, ...]:
+    """Give what stood where others are to be written."""
+    wanted, _ = voxels_of(new)
+    known, values = voxels_of(runs)
     if not known.size:
-        return np.zeros(wanted.size, dtype=np.int8)
+        return _runs_of(wanted, np.zeros(wanted.size, dtype=np.int32), kind)
     place = np.minimum(np.searchsorted(known, wanted), known.size - 1)
-    return np.where(known[place] == wanted, values[place], 0).astype(np.int8)
+    return _runs_of(wanted, np.where(known[place] == wanted, values[place], 0), kind)
+
+
+def _as_array(runs: Iterable[_Run], shape: tuple[int, ...], kind: type[np.integer[Any]]) -> np.ndarray:
+    flat = np.zeros(int(np.prod(shape)), dtype=kind)
+    for run in runs:
+        end = run.start + run.length
+        if end > flat.size:
+            raise StaleReview(
+                f"The review paints voxel {end - 1}, and this scan has {flat.size} voxels. "
+                "Open the scan that was reviewed."
+            )
+        flat[run.start : end] = run.value
+    return flat.reshape(shape)
 
 
 def judged(review: Review | None, finding_ids: Iterable[int]) -> Mapping[int, Verdict]:

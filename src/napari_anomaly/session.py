@@ -15,7 +15,7 @@ from jaxtyping import Int8, Integer
 from psygnal import Signal
 
 from napari_anomaly.anomaly import AnomalyMap, Supervoxels
-from napari_anomaly.corrections import painting
+from napari_anomaly.corrections import merging, painting, splitting
 from napari_anomaly.errors import GridMismatch, ReviewError
 from napari_anomaly.export import Mask, to_mask
 from napari_anomaly.findings import Findings, find
@@ -59,7 +59,7 @@ class Question:
     supervoxels
         What findings snap to; None where they do not.
     review
-        Whose painted corrections count; None where there are none.
+        Whose corrections, splits and merges count; None where there are none.
     """
 
     anomaly_map: AnomalyMap
@@ -318,8 +318,8 @@ class Session:
         if self._scan is None or self._result is None:
             raise ReviewError("There is no anomaly map to review. Detect first, or open a reviewed case.")
         review.check(self._scan, self._result.map)
-        before = self._review.strokes if self._review is not None else ()
-        painted = review.strokes is not before and review.strokes != before
+        before = self._review
+        painted = _shape(review) != (_shape(before) if before is not None else ((), ()))
         self._review = review
         self._unsaved = not saved
         if painted:
@@ -363,6 +363,27 @@ class Session:
         review = self._begun()
         if flat.size and self._result is not None:
             self._step(painting(review, self._last, self._result.map, flat, value))
+
+    def split(self, finding_id: int, *, along_supervoxels: bool = False) -> None:
+        """Split a finding into its parts; raises as `judge`, and if it cannot be divided.
+
+        Parameters
+        ----------
+        finding_id
+            Which one.
+        along_supervoxels
+            Whether each supervoxel goes to one part as a whole.
+        """
+        review, findings, result = self._begun(), self.findings, self._result
+        if findings is not None and result is not None:
+            supervoxels = result.supervoxels if along_supervoxels else None
+            self._step(splitting(review, findings, result.map, finding_id, supervoxels))
+
+    def merge(self, finding_ids: Iterable[int]) -> None:
+        """Make several findings one; raises as `judge`, and if they are fewer than two."""
+        review, findings, result = self._begun(), self.findings, self._result
+        if findings is not None and result is not None:
+            self._step(merging(review, findings, result.map, finding_ids))
 
     def change(self, change: Change) -> None:
         """Make any other step; raises as `judge`."""
@@ -437,3 +458,8 @@ class Session:
     def _forget_findings(self) -> None:
         self._findings = None
         self._question = None
+
+
+def _shape(review: Review) -> tuple[object, object]:
+    """Give what of a review decides which voxels are findings."""
+    return review.strokes, review.groups
