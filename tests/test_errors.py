@@ -15,6 +15,7 @@ from napari_anomaly import errors
         (errors.ScanError, errors.AnomalyError),
         (errors.DetectorError, errors.AnomalyError),
         (errors.ReviewError, errors.AnomalyError),
+        (errors.ArchiveError, errors.AnomalyError),
         (errors.MissingExtra, errors.AnomalyError),
         (errors.AnomalyError, Exception),
     ],

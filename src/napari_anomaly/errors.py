@@ -12,6 +12,7 @@
     │   └── WrongModality       the scan is outside of what the detector knows
     ├── ReviewError             something about a review
     │   └── StaleReview         the review belongs to another scan or another map
+    ├── ArchiveError            the hospital's archive cannot be reached, or refuses
     └── MissingExtra            an optional dependency is not installed
 
 Every message says what was found, what was needed and what to do; the panels and the command line show it as
@@ -22,6 +23,7 @@ it is. Mistakes of a programmer stay ``TypeError`` and ``ValueError``.
 
 __all__ = [
     "AnomalyError",
+    "ArchiveError",
     "BadGeometry",
     "DetectorError",
     "GridMismatch",
@@ -73,6 +75,10 @@ class ReviewError(AnomalyError):
 
 class StaleReview(ReviewError):
     """A review was made on another scan or on another anomaly map."""
+
+
+class ArchiveError(AnomalyError):
+    """The hospital's archive cannot be reached, refuses, or does not hold what was asked for."""
 
 
 class MissingExtra(AnomalyError):

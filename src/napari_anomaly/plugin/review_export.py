@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
+from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QVBoxLayout, QWidget
 
+from napari_anomaly import io
 from napari_anomaly.errors import AnomalyError
 from napari_anomaly.export import MaskChoice
 from napari_anomaly.journal import reader_name
@@ -21,7 +23,7 @@ from napari_anomaly.progress import Progress, Steps
 from napari_anomaly.report import Reading, reading_csv, reading_json, report_html, write_text
 from napari_anomaly.review import Review
 
-__all__ = ["ReviewExport", "writing_reading"]
+__all__ = ["ReviewExport", "writing_archive", "writing_reading"]
 
 _IMAGES = "NIfTI (*.nii.gz *.nii);;TIFF (*.tif *.tiff)"
 _MASKS: tuple[tuple[MaskChoice, str, str], ...] = (
@@ -85,10 +87,16 @@ class ReviewExport(QWidget):
         self.menu.addSeparator()
         for text, kind, kinds, make in _TEXTS:
             self.menu.addAction(text, partial(self._ask_text, kind, kinds, make))
+        self.menu.addSeparator()
+        self.archive = QAction("For the archive (DICOM)...", self.menu)
+        self.archive.triggered.connect(lambda: self._ask_archive())
+        self.menu.addAction(self.archive)
 
     def refresh(self) -> None:
         """Show where the review is kept."""
         case = self._desk.case
+        # What was not read from DICOM has no study to go back to.
+        self.archive.setEnabled(case is not None and case.scan.source.format == "dicom")
         if case is None or case.session.map is None:
             self.kept.setText("")
         elif case.closed_to_review:
@@ -131,6 +139,21 @@ class ReviewExport(QWidget):
         path = self._ask("Export", default.with_name(f"{case.scan.name}_{kind}{suffix}"), kinds)
         if path is not None:
             self.write_reading(make, path if path.suffix else path.with_name(path.name + suffix))
+
+    def write_archive(self, folder: Path) -> None:
+        """Write segmentation, map, report and key images as DICOM beside the window."""
+        case = self._desk.case
+        if case is not None and case.session.map is not None:
+            self._beside(writing_archive(case, folder))
+
+    def _ask_archive(self) -> None:
+        case = self._desk.case
+        if case is None:
+            return
+        beside = str(case.default_path("mask").parent)
+        chosen = QFileDialog.getExistingDirectory(self, "Folder for the DICOM files", beside)
+        if chosen:
+            self.write_archive(Path(chosen))
 
     def _ask(self, title: str, default: Path, kinds: str) -> Path | None:
         chosen, _ = QFileDialog.getSaveFileName(self, title, str(default), kinds)
@@ -201,6 +224,32 @@ def writing_reading(case: Case, path: Path, make: Make) -> Steps[Path]:
         found = question.answer() if findings is None else findings
         reading = Reading(scan, anomaly_map, found, review, limits, name)
         return write_text(make(reading), scan, path)
+
+    return steps()
+
+
+def writing_archive(case: Case, folder: Path) -> Steps[Path]:
+    """Write what goes back to the archive; call it in the window's thread, as `writing_reading`.
+
+    Parameters
+    ----------
+    case
+        Which scan; it was read from DICOM.
+    folder
+        Where to.
+    """
+    case.take_strokes()
+    session, scan = case.session, case.scan
+    anomaly_map, question, review = session.map, session.question, session.review
+    findings = session.findings if session.has_findings else None
+
+    def steps() -> Steps[Path]:
+        yield Progress(0, 0, "writing DICOM")
+        if anomaly_map is None or question is None:
+            return folder
+        found = question.answer() if findings is None else findings
+        paths = io.save_dicom(folder, scan, anomaly_map, found, review=review)
+        return paths[0].with_name(f"{scan.name}_*.dcm")
 
     return steps()
 

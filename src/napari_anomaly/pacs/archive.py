@@ -1,0 +1,180 @@
+"""Where an archive is, and what speaks its language."""
+
+import logging
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+from urllib.parse import urlsplit
+
+from napari_anomaly.errors import ArchiveError, MissingExtra
+from napari_anomaly.pacs.match import Match, Query
+
+__all__ = ["Address", "Archive", "connect", "pacs_module", "unlogged"]
+
+_SCHEMES = {"http": 80, "https": 443, "dicom": 104, "dicoms": 2762}
+_LIBRARIES = ("dicomweb_client", "highdicom", "keyring", "pydicom", "pynetdicom", "requests")
+# They write what they are asked for, which names patients.
+_TALKERS = ("dicomweb_client", "pynetdicom", "requests", "urllib3", "pydicom")
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@runtime_checkable
+class Archive(Protocol):
+    """A hospital's archive."""
+
+    def search(self, query: Query) -> list[Match]:
+        """List the series that a query asks for."""
+        ...
+
+    def fetch(self, match: Match) -> Generator[Any, None, None]:
+        """Give the datasets of a series one by one; closing it stops the transfer."""
+        ...
+
+    def store(self, dataset: Any) -> None:
+        """Put one dataset into the archive."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an archive is.
+
+    Parameters
+    ----------
+    url
+        Without a user or a password.
+    scheme
+        ``http``, ``https`` (DICOMweb); ``dicom``, ``dicoms`` (DIMSE, plain and over TLS).
+    host, port
+        Which machine.
+    title
+        The archive's application entity title; for DIMSE only.
+    """
+
+    url: str
+    scheme: str
+    host: str
+    port: int
+    title: str = ""
+
+    @classmethod
+    def of(cls, text: str) -> "Address":
+        """Read an address: ``https://pacs.example/dicom-web``, ``dicom://TITLE@host:104``.
+
+        Raises
+        ------
+        ArchiveError
+            If it is none, or holds a password.
+        """
+        parts = urlsplit(text.strip())
+        # A port that is no number shows itself only when it is asked for.
+        try:
+            port = parts.port
+        except ValueError:
+            port = -1
+        if parts.scheme not in _SCHEMES or not parts.hostname or port == -1:
+            raise ArchiveError(
+                "The address of an archive begins with https:// (DICOMweb: https://pacs.example/dicom-web) or "
+                "dicom:// (DIMSE: dicom://TITLE@pacs.example:104). Ask for it where your archive is looked after."
+            )
+        web = parts.scheme.startswith("http")
+        if parts.password or (web and parts.username):
+            raise ArchiveError(
+                "A password does not belong into an address: it would be seen by others on this machine. "
+                "Keep it in the system's keyring: napari-anomaly pacs login"
+            )
+        if not web and not 0 < len(parts.username or "") <= 16:
+            raise ArchiveError(
+                "An address of DIMSE names the archive's application entity title, of up to 16 letters: "
+                "dicom://TITLE@pacs.example:104"
+            )
+        found = port or _SCHEMES[parts.scheme]
+        return cls(text.strip().rstrip("/"), parts.scheme, parts.hostname, found, parts.username or "")
+
+    @property
+    def safe(self) -> bool:
+        """Whether others on the network cannot read along."""
+        return self.scheme in ("https", "dicoms") or self.host in _LOOPBACK
+
+    @property
+    def name(self) -> str:
+        """How to call it in a message."""
+        return f"The archive at {self.host}:{self.port}"
+
+
+def connect(
+    address: str, *, ca: Path | None = None, calling: str = "NAPARIANOMALY", timeout: float = 30.0
+) -> Archive:
+    """Make ready to talk to an archive; nothing is sent yet.
+
+    Parameters
+    ----------
+    address
+        See `Address.of`.
+    ca
+        Certificates (PEM) that a TLS connection trusts, in place of the system's: a hospital's own authority.
+    calling
+        Our own application entity title, which a DIMSE archive must know.
+    timeout
+        Seconds to wait for an answer.
+
+    Raises
+    ------
+    ArchiveError
+        If the address is none, or the certificates are not there.
+    MissingExtra
+        If what talks to archives is not installed.
+    """
+    place = Address.of(address)
+    if ca is not None and not ca.is_file():
+        raise ArchiveError(
+            f"{ca} is not there. Name a file with the certificates of your hospital's authority."
+        )
+    if place.title:
+        archive: Archive = pacs_module("dimse").DimseArchive(place, ca=ca, calling=calling, timeout=timeout)
+        return archive
+    credential = pacs_module("credentials").recall(place)
+    web: Archive = pacs_module("web").WebArchive(place, credential, ca=ca, timeout=timeout)
+    return web
+
+
+def pacs_module(name: str) -> Any:
+    """Load a module of this package that needs the extra ``pacs``.
+
+    Raises
+    ------
+    MissingExtra
+        If the libraries of the extra are not installed.
+    """
+    try:
+        return import_module(f"napari_anomaly.pacs.{name}")
+    except ModuleNotFoundError as error:
+        if error.name not in _LIBRARIES:
+            raise
+        raise MissingExtra(
+            f"The archive needs {error.name}, which is not installed. "
+            "Install it with: pip install 'napari-anomaly[pacs]'"
+        ) from error
+
+
+@contextmanager
+def unlogged() -> Iterator[None]:
+    """Keep libraries from writing what is asked and answered, which names patients, into any log."""
+    loggers = [logging.getLogger(name) for name in _TALKERS]
+    before = [logger.disabled for logger in loggers]
+    children = [
+        logger
+        for name, logger in logging.root.manager.loggerDict.items()
+        if isinstance(logger, logging.Logger) and name.partition(".")[0] in _TALKERS
+    ]
+    before_children = [logger.disabled for logger in children]
+    try:
+        for logger in (*loggers, *children):
+            logger.disabled = True
+        yield
+    finally:
+        for logger, was in zip((*loggers, *children), (*before, *before_children), strict=True):
+            logger.disabled = was

@@ -1,0 +1,221 @@
+"""An archive that speaks DIMSE: C-FIND, C-GET and C-STORE, through pynetdicom.
+
+Source: DICOM PS3.4 2024, annex B (storage), C.4 (query and retrieve); PS3.15, B.12 (TLS).
+"""
+
+import ssl
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydicom import Dataset
+from pydicom.uid import UID
+from pynetdicom import AE, build_role, evt
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    EnhancedMRImageStorage,
+    EnhancedPETImageStorage,
+    LegacyConvertedEnhancedCTImageStorage,
+    LegacyConvertedEnhancedMRImageStorage,
+    LegacyConvertedEnhancedPETImageStorage,
+    MRImageStorage,
+    PositronEmissionTomographyImageStorage,
+    StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelGet,
+)
+
+from napari_anomaly.errors import ArchiveError
+from napari_anomaly.io.instances import quiet
+from napari_anomaly.pacs.archive import Address, unlogged
+from napari_anomaly.pacs.match import SERIES_FIELDS, STUDY_FIELDS, Match, Query
+
+__all__ = ["DimseArchive"]
+
+_IMAGES = (
+    *(CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage),
+    *(MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage),
+    *(PositronEmissionTomographyImageStorage, EnhancedPETImageStorage),
+    LegacyConvertedEnhancedPETImageStorage,
+)
+# One context for each: an archive chooses one syntax of a context, and may hold files in several.
+_SYNTAXES = (
+    "1.2.840.10008.1.2",  # implicit little endian
+    "1.2.840.10008.1.2.1",  # explicit little endian
+    "1.2.840.10008.1.2.5",  # RLE
+    "1.2.840.10008.1.2.4.50",  # JPEG
+    "1.2.840.10008.1.2.4.57",  # lossless JPEG
+    "1.2.840.10008.1.2.4.70",
+    "1.2.840.10008.1.2.4.80",  # JPEG-LS
+    "1.2.840.10008.1.2.4.81",
+    "1.2.840.10008.1.2.4.90",  # JPEG 2000
+    "1.2.840.10008.1.2.4.91",
+)
+_PENDING = (0xFF00, 0xFF01)
+_MOST_CONTEXTS = 128
+
+
+class DimseArchive:
+    """An archive that speaks DIMSE.
+
+    Parameters
+    ----------
+    address
+        Where it is, and its title.
+    ca
+        Certificates that a TLS connection trusts.
+    calling
+        Our own title.
+    timeout
+        Seconds to wait for an answer.
+    """
+
+    def __init__(self, address: Address, *, ca: Path | None, calling: str, timeout: float) -> None:
+        if not 0 < len(calling) <= 16:
+            raise ArchiveError(
+                "Our own application entity title (--calling) has 1 to 16 letters. Choose another."
+            )
+        self._address = address
+        self._calling = calling
+        self._timeout = timeout
+        self._tls = None
+        if address.scheme == "dicoms":
+            self._tls = (ssl.create_default_context(cafile=str(ca) if ca else None), address.host)
+
+    def search(self, query: Query) -> list[Match]:
+        """List the series that a query asks for, study by study.
+
+        Raises
+        ------
+        ArchiveError
+            If the archive cannot be reached or refuses.
+        """
+        contexts = [(StudyRootQueryRetrieveInformationModelFind, _SYNTAXES[:2])]
+        found = []
+        with self._association(contexts) as association:
+            fields = (*STUDY_FIELDS, "ModalitiesInStudy")
+            for study in self._find(association, "STUDY", fields, query.of_study):
+                narrowed = {**query.of_series, "StudyInstanceUID": str(study.StudyInstanceUID)}
+                for series in self._find(association, "SERIES", SERIES_FIELDS, narrowed):
+                    found.append(Match.of(_values(study), _values(series)))
+        return found
+
+    def _find(self, association: Any, level: str, fields: Sequence[str], given: Any) -> list[Dataset]:
+        asked = Dataset()
+        # Names may hold any letters.
+        asked.SpecificCharacterSet = "ISO_IR 192"
+        asked.QueryRetrieveLevel = level
+        for keyword in fields:
+            setattr(asked, keyword, None if keyword.startswith("NumberOf") else "")
+        for keyword, value in given.items():
+            setattr(asked, keyword, value)
+        found = []
+        for status, answer in association.send_c_find(asked, StudyRootQueryRetrieveInformationModelFind):
+            code = self._checked(status)
+            if code in _PENDING and answer is not None:
+                found.append(answer)
+        return found
+
+    def fetch(self, match: Match) -> Generator[Any, None, None]:
+        """Give the files of a series one by one, as the archive holds them.
+
+        Raises
+        ------
+        ArchiveError
+            If the archive cannot be reached, refuses, or breaks off.
+        """
+        arrived: list[Dataset] = []
+
+        def take(event: Any) -> int:
+            dataset = event.dataset
+            dataset.file_meta = event.file_meta
+            arrived.append(dataset)
+            return 0x0000
+
+        contexts: list[tuple[UID, Sequence[str]]] = [
+            (StudyRootQueryRetrieveInformationModelGet, _SYNTAXES[:2])
+        ]
+        contexts += [(image, (syntax,)) for image in _IMAGES for syntax in _SYNTAXES]
+        asked = Dataset()
+        asked.QueryRetrieveLevel = "SERIES"
+        asked.StudyInstanceUID, asked.SeriesInstanceUID = match.study, match.series
+        roles = [build_role(image, scp_role=True) for image in _IMAGES]
+        with self._association(contexts, roles=roles, handlers=[(evt.EVT_C_STORE, take)]) as association:
+            for status, _ in association.send_c_get(asked, StudyRootQueryRetrieveInformationModelGet):
+                self._checked(status)
+                yield from arrived
+                arrived.clear()
+                if int(status.get("NumberOfFailedSuboperations") or 0):
+                    raise ArchiveError(
+                        f"{self._address.name} could not send all files of the series. Some may be held in a "
+                        "form that it cannot give away; ask where your archive is looked after."
+                    )
+
+    def store(self, dataset: Any) -> None:
+        """Put one dataset into the archive.
+
+        Raises
+        ------
+        ArchiveError
+            If the archive cannot be reached or refuses.
+        """
+        contexts = [(UID(dataset.SOPClassUID), (str(dataset.file_meta.TransferSyntaxUID),))]
+        with self._association(contexts) as association:
+            self._checked(association.send_c_store(dataset))
+
+    def _checked(self, status: Dataset) -> int:
+        code = status.get("Status")
+        if code is None:
+            raise ArchiveError(f"{self._address.name} breaks off. Check the network, and try again.")
+        warning = code in (*_PENDING, 0x0000, 0x0001) or 0xB000 <= code <= 0xBFFF
+        if not warning:
+            raise ArchiveError(
+                f"{self._address.name} refuses (status {code:04X}). Ask where your archive is looked after whether "
+                f"it lets {self._calling} search, fetch and store."
+            )
+        return int(code)
+
+    @contextmanager
+    def _association(
+        self,
+        contexts: Sequence[tuple[UID, Sequence[str]]],
+        *,
+        roles: Sequence[Any] = (),
+        handlers: Sequence[Any] = (),
+    ) -> Iterator[Any]:
+        """Talk to the archive; if the block fails or is left early, the talk is cut off."""
+        entity = AE(ae_title=self._calling)
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = self._timeout
+        entity.connection_timeout = self._timeout
+        for syntax, transfers in contexts[:_MOST_CONTEXTS]:
+            entity.add_requested_context(syntax, list(transfers))
+        with unlogged(), quiet():
+            association = entity.associate(
+                self._address.host,
+                self._address.port,
+                ae_title=self._address.title,
+                ext_neg=list(roles),
+                evt_handlers=list(handlers),
+                tls_args=self._tls,
+            )
+            if not association.is_established:
+                raise ArchiveError(self._why_not(association))
+            try:
+                yield association
+            except BaseException:
+                association.abort()
+                raise
+            association.release()
+
+    def _why_not(self, association: Any) -> str:
+        if association.is_rejected:
+            return (
+                f"{self._address.name} does not talk to {self._calling}. Have it made known there, or name a title "
+                "that is known with --calling TITLE; check the archive's own title, too."
+            )
+        return f"{self._address.name} cannot be reached. Check its address and the network."
+
+
+def _values(answer: Dataset) -> dict[str, Any]:
+    return {element.keyword: element.value for element in answer}

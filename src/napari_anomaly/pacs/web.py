@@ -1,0 +1,181 @@
+"""An archive that speaks DICOMweb: QIDO-RS, WADO-RS and STOW-RS, through dicomweb-client.
+
+Source: DICOM PS3.18 2024, 10.4 (retrieve), 10.5 (store), 10.6 (search).
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydicom
+import requests
+from dicomweb_client.web import DICOMwebClient
+from requests.auth import AuthBase, HTTPBasicAuth
+
+from napari_anomaly.errors import ArchiveError
+from napari_anomaly.io.instances import quiet
+from napari_anomaly.pacs.archive import Address, unlogged
+from napari_anomaly.pacs.credentials import Credential
+from napari_anomaly.pacs.match import SERIES_FIELDS, STUDY_FIELDS, Match, Query
+
+__all__ = ["WebArchive"]
+
+_CHUNK = 1 << 20
+_MOST = 1000
+"""So many studies are asked for; a query that finds more is too wide to be looked through."""
+_WORDS = {
+    401: "wants a user and a password, or a token. Keep them with: napari-anomaly pacs login",
+    403: "refuses this user. Ask where your archive is looked after for the right to do this",
+    404: "does not know this address. Check the path: DICOMweb often lies under /dicom-web",
+    413: "takes no file as large as this one. Ask where your archive is looked after",
+}
+
+T = TypeVar("T")
+
+
+class _Bearer(AuthBase):
+    """A token in the header; with it, requests looks for no password of its own."""
+
+    def __init__(self, token: str | None) -> None:
+        self._token = token
+
+    def __call__(self, request: Any) -> Any:
+        if self._token is not None:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class WebArchive:
+    """An archive that speaks DICOMweb.
+
+    Parameters
+    ----------
+    address
+        Where it is.
+    credential
+        What it wants to see; None where it is open.
+    ca
+        Certificates to trust.
+    timeout
+        Seconds to wait for an answer.
+    """
+
+    def __init__(
+        self, address: Address, credential: Credential | None, *, ca: Path | None, timeout: float
+    ) -> None:
+        session = requests.Session()
+        if credential is not None and credential.user:
+            session.auth = HTTPBasicAuth(credential.user.encode(), credential.secret.encode())
+        else:
+            session.auth = _Bearer(credential.secret if credential is not None else None)
+        if ca is not None:
+            session.verify = str(ca)
+        self._address = address
+        self._client = DICOMwebClient(
+            address.url, session=session, chunk_size=_CHUNK, timeout=timeout, permissive_uid=True
+        )
+        self._client.set_http_retry_params(retry=True, max_attempts=3)
+
+    def search(self, query: Query) -> list[Match]:
+        """List the series that a query asks for, study by study.
+
+        Raises
+        ------
+        ArchiveError
+            If the archive cannot be reached or refuses.
+        """
+        found = []
+        for study in self._ask(
+            lambda: self._client.search_for_studies(
+                search_filters=dict(query.of_study), fields=list(STUDY_FIELDS), limit=_MOST
+            )
+        ):
+            uid = str(study.get("StudyInstanceUID") or "")
+            for series in self._series(uid, query):
+                found.append(Match.of(study, series))
+        return found
+
+    def _series(self, study: str, query: Query) -> list[dict[str, Any]]:
+        found = self._ask(
+            lambda: self._client.search_for_series(
+                study, search_filters=dict(query.of_series), fields=list(SERIES_FIELDS)
+            )
+        )
+        # Some archives do not heed a filter that they do not know.
+        return [
+            each for each in found if all(each.get(key) == value for key, value in query.of_series.items())
+        ]
+
+    def fetch(self, match: Match) -> Generator[Any, None, None]:
+        """Give the files of a series one by one, as the archive holds them.
+
+        Raises
+        ------
+        ArchiveError
+            If the archive cannot be reached, refuses, or breaks off.
+        """
+        with self._talking():
+            arriving = self._client.iter_series(
+                match.study, match.series, media_types=(("application/dicom", "*"),)
+            )
+        while True:
+            with self._talking():
+                dataset = next(arriving, None)
+            if dataset is None:
+                return
+            yield dataset
+
+    def store(self, dataset: Any) -> None:
+        """Put one dataset into the archive.
+
+        Raises
+        ------
+        ArchiveError
+            If the archive cannot be reached or refuses.
+        """
+        with self._talking():
+            answer = self._client.store_instances([dataset])
+        failed = answer.get("FailedSOPSequence") or ()
+        if failed:
+            reason = int(failed[0].get("FailureReason") or 0)
+            raise ArchiveError(
+                f"{self._address.name} did not take the file (reason {reason:04X} of DICOM PS3.18). "
+                "Ask where your archive is looked after."
+            )
+
+    def _ask(self, question: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+        with self._talking():
+            answers = [pydicom.Dataset.from_json(each) for each in question()]
+            return [{element.keyword: element.value for element in answer} for answer in answers]
+
+    @contextmanager
+    def _talking(self) -> Iterator[None]:
+        """Say in the user's words what went wrong; what the libraries say holds the query, and so the patient."""
+        problem = ""
+        with unlogged(), quiet():
+            try:
+                yield
+            except requests.HTTPError as error:
+                status = error.response.status_code if error.response is not None else 0
+                problem = _WORDS.get(status, f"answers with an error ({status}). Try again later")
+            except requests.exceptions.SSLError:
+                problem = "shows a certificate that is not trusted. Name your hospital's own authority with --ca FILE"
+            except requests.Timeout:
+                problem = "does not answer in time. Try again, or wait longer with --timeout SECONDS"
+            except requests.RequestException:
+                problem = "cannot be reached, or breaks off. Check its address and the network"
+            except (
+                ValueError,
+                KeyError,
+                TypeError,
+                AttributeError,
+                pydicom.errors.InvalidDicomError,
+                EOFError,
+            ):
+                problem = (
+                    "answers with something that is no DICOM. Check that the address is that of its DICOMweb"
+                )
+        if problem:
+            # Not "from": the cause quotes the query.
+            raise ArchiveError(f"{self._address.name} {problem}.") from None
