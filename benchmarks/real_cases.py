@@ -16,16 +16,17 @@ from napari_anomaly import io
 from napari_anomaly.detector import checkpoint
 from napari_anomaly.detector.detect import detect
 from napari_anomaly.detector.settings import DetectSettings
-from napari_anomaly.evaluation.protocol import CaseFigures, Scored, evaluate_case, read_truth
+from napari_anomaly.evaluation.metrics import Curve
+from napari_anomaly.evaluation.protocol import Scored, evaluate_case, read_truth
 from napari_anomaly.findings import find
 from napari_anomaly.progress import drain
 
 OUT = Path(__file__).parents[1] / "docs" / "results"
 WAYS = ("joint", "plane", "volume", "mean")
 HEAD = (
-    "| patient | scan | seen as | threshold | intensity AP | joint AP | 2D AP | 3D AP | mean AP "
+    "| patient | scan | seen as | threshold | smallest, mm3 | intensity AP | joint AP | 2D AP | 3D AP | mean AP "
     "| Dice at the detector's threshold | best Dice | lesions found | false findings | scan score | seconds |\n"
-    "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+    "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -52,22 +53,25 @@ def measure(
 ) -> tuple[str, np.ndarray]:
     scan = io.read_scan(path)
     truth = read_truth(io.read_scan(mask_path), scan)
-    figures: dict[str, CaseFigures] = {}
+    precision: dict[str, float] = {}
     for way in WAYS:
-        found = drain(detect(scan, detector, DetectSettings(device=device, networks=way)))
-        at, smallest = found.map.default_threshold, found.map.default_min_volume_mm3
-        findings = find(found.map, at, min_volume_mm3=smallest)
-        seconds = sum(found.seconds.values())
-        figures[way] = evaluate_case(scan, truth, Scored.of_detection(found.map, findings), seconds=seconds)
+        settings = DetectSettings(device=device, networks=way, anatomy=way == detector.card.best)
+        found = drain(detect(scan, detector, settings))
+        inside = found.map.score > 0
+        raw = found.map.score if found.map.raw is None else found.map.raw
+        precision[way] = Curve.of(raw[inside], truth[inside]).average_precision
         if way == detector.card.best:
-            seen = (found.contrast, at)
+            at, smallest = found.map.default_threshold, found.map.default_min_volume_mm3
+            findings = find(found.map, at, min_volume_mm3=smallest)
+            seen = f"{found.contrast} | {at:.5f} | {smallest:.0f}"
+            seconds = sum(found.seconds.values())
+            own = evaluate_case(scan, truth, Scored.of_detection(found.map, findings), seconds=seconds)
             strip = picture(scan.voxels, truth, findings.mask > 0)
-    own = figures[detector.card.best]
     intensity = max(own.intensity.bright_average_precision or 0, own.intensity.dark_average_precision or 0)
-    ranked = " | ".join(f"{figures[way].inside.average_precision:.2f}" for way in WAYS)
+    ranked = " | ".join(f"{precision[way]:.2f}" for way in WAYS)
     lesions = own.lesions
     row = (
-        f"| {mask_path.parent.name} | {scan.name} | {seen[0]} | {seen[1]:.5f} | {intensity:.2f} "
+        f"| {mask_path.parent.name} | {scan.name} | {seen} | {intensity:.2f} "
         f"| {ranked} | {own.inside.dice:.2f} | {own.inside.best_dice:.2f} "
         f"| {lesions.found}/{lesions.lesions} | {lesions.false_findings} | {own.scan_score:.3f} | {own.seconds:.1f} |"
     )
@@ -94,8 +98,8 @@ def write(rows: list[str], strips: list[np.ndarray], detector: checkpoint.Detect
         "# Real patients",
         "",
         f"Detector {detector.name} {detector.version}, sha256 {detector.sha256[:16]}; it uses its "
-        f"'{detector.card.best}' output, at its own threshold for the contrast that it sees and smallest finding "
-        f"{detector.default_min_volume_mm3:.0f} mm3. No patient took part in training, calibration or any choice.",
+        f"'{detector.card.best}' output, at its own threshold and smallest finding for the "
+        "contrast that it sees. No patient took part in training, calibration or any choice.",
         "AP is average precision over the voxels that the detector looked at; intensity is plain brightness or "
         "darkness, whichever is better, with the truth in hand.",
         "",
