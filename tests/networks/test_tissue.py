@@ -53,7 +53,7 @@ def test_tissues_are_found_in_any_contrast(atlas, white, grey):
 def test_a_lesion_is_untypical_and_brighter_or_darker_in_any_contrast(atlas, white, grey, lesion, sign):
     image, share, spot = scan(SIDES, white, grey, lesion=lesion)
     model = fit_tissues(atlas, image, share, axes_of(SIDES))
-    untypical, excess = volume_maps(model, image)[0]
+    untypical, excess = volume_maps(model, image)[0, :2]
     normal = share > 0
     normal[spot] = False
     assert untypical[spot].mean() > untypical[normal].quantile(0.95)
@@ -62,6 +62,25 @@ def test_a_lesion_is_untypical_and_brighter_or_darker_in_any_contrast(atlas, whi
     # the same voxel in a scan without it is typical
     healthy = volume_maps(model, scan(SIDES, white, grey)[0])[0, 0]
     assert healthy[spot].mean() < untypical[spot].mean() - 0.3
+
+
+@pytest.mark.parametrize(("white", "grey"), [(0.9, 0.5), (0.2, 0.4)])
+def test_what_a_voxel_looks_like_is_the_same_in_any_contrast(atlas, white, grey):
+    # a lesion of white matter that looks like grey matter
+    image, share, spot = scan(SIDES, white, grey, lesion=grey)
+    model = fit_tissues(atlas, image, share, axes_of(SIDES))
+    maps = volume_maps(model, image)[0]
+    looks, expected = maps[2:5], maps[5:8]
+    assert expected.sum(0)[share > 0] == pytest.approx(torch.ones(int(share.sum())), abs=1e-5)
+    assert (looks >= 0).all()
+    assert (looks.sum(0) <= 1 + 1e-5).all()
+    assert expected[:, *spot].mean((1, 2, 3)).argmax() == 0
+    inner = (head(SIDES) < 0.45) & (share > 0)
+    inner[spot] = False
+    assert looks[0][inner].mean() > 0.8
+    # an atlas that is sure of white matter doubts what it sees
+    assert looks[0][spot].mean() < 0.75 * looks[0][inner].mean()
+    assert looks[1][head(SIDES) > 0.75][share[head(SIDES) > 0.75] > 0].mean() > 0.8
 
 
 def test_slices_of_the_fine_grid_say_the_same_as_the_coarse_volume(atlas):

@@ -18,8 +18,11 @@ EMBEDDING = 64
 CONTRASTS = ("t1", "t2", "flair", "free")
 """Kinds of contrast that the scan head tells apart; "free" is any other."""
 
-TISSUE_CHANNELS = 2
-"""Input channels of both networks that the tissue model adds (`networks.tissue`): untypical, brighter than expected."""
+TISSUE_CHANNELS = 8
+"""Input channels of both networks that the tissue model adds (`networks.tissue`).
+
+Untypical; brighter than expected; what the voxel looks like, and what is expected there: white, grey matter, fluid.
+"""
 
 ATLAS_SHAPE = (6, 48, 56, 48)
 """Tissues and grid of the atlas that the tissue model needs."""

@@ -16,13 +16,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_anomaly.networks.joint import ATLAS_REACH, planes_of
+from napari_anomaly.networks.joint import ATLAS_REACH, TISSUE_CHANNELS, planes_of
 
 _FLOOR = 0.01
 """Share of every tissue everywhere: people differ more than an atlas knows."""
 
 _OUTLIER = 0.025
 """Likelihood of intensities that belong to no tissue."""
+
+GROUPS = ((0, 5), (1, 2), (3, 4))
+"""Tissues of the atlas that are white matter (and brainstem), grey matter (cortex and deep), fluid."""
 
 _ROUNDS = 12
 
@@ -88,7 +91,7 @@ def volume_maps(model: TissueModel | None, image: Tensor) -> Tensor:
         Normalised scan on the coarse grid, 0 where nothing is, shape (z, y, x).
     """
     if model is None:
-        return image.new_zeros(1, 2, *image.shape)
+        return image.new_zeros(1, TISSUE_CHANNELS, *image.shape)
     return _maps(model, image, model.prior)[None]
 
 
@@ -106,20 +109,27 @@ def plane_maps(model: TissueModel | None, image: Tensor, positions: Tensor) -> T
     """
     slices = image[positions]
     if model is None:
-        return slices.new_zeros(len(positions), 2, *slices.shape[1:])
+        return slices.new_zeros(len(positions), TISSUE_CHANNELS, *slices.shape[1:])
     where = (2 * positions + 1) / image.shape[0] - 1
     prior = planes_of(model.prior[None], where, torch.zeros_like(positions), slices.shape[1:])
     return _maps(model, slices, prior.transpose(0, 1)).transpose(0, 1)
 
 
 def _maps(model: TissueModel, image: Tensor, prior: Tensor) -> Tensor:
-    """How untypical every voxel is, and how much brighter than expected; stacked first, 0 in the background."""
+    """Stack what the model says of every voxel, 0 in the background: `TISSUE_CHANNELS` first.
+
+    How untypical it is, how much brighter than expected there, what it looks like and what is expected: white matter,
+    grey matter, fluid. In these terms the same lesion is the same on every contrast.
+    """
     shape = (-1,) + (1,) * image.dim()
     mean, spread = model.mean.view(shape), model.spread.view(shape)
-    likely = (prior * torch.exp(-0.5 * ((image - mean) / spread) ** 2) / spread).sum(0)
-    untypical = -torch.log(likely + 1e-3) / 5
+    likely = prior * torch.exp(-0.5 * ((image - mean) / spread) ** 2) / spread
+    total = likely.sum(0)
+    untypical = -torch.log(total + 1e-3) / 5
     excess = (image - (prior * mean).sum(0)).clamp(-2, 2)
-    return torch.stack((untypical, excess)) * (image != 0)
+    belongs = likely / (total + _OUTLIER)
+    kinds = [values[list(group)].sum(0) for values in (belongs, prior) for group in GROUPS]
+    return torch.stack((untypical, excess, *kinds)) * (image != 0)
 
 
 def _likelihoods(shares: Tensor, values: Tensor, mean: Tensor, spread: Tensor) -> Tensor:

@@ -34,8 +34,8 @@ FEWEST = 6
 """A contrast that the network saw in fewer held-out scans has no calibration of its own."""
 
 PLAN: dict[str, tuple[Family, ...]] = {
-    "labels": ("flair", "t2", "t1", "free", "flair", "t2", "t1", "flair", "t2", "free"),
-    "t1": ("t1", "flair", "t2", "t1", "free"),
+    "labels": ("flair", "t2", "t1", "free", "flair", "t2"),
+    "t1": ("t1", "flair", "t2"),
     "flair": ("flair", "flair", "flair"),
     "own": ("free", "free"),
 }
