@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from napari_anomaly.scan import Scan
+    from rings import Ring
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -60,3 +63,15 @@ def scan() -> Scan:
     from napari_anomaly.samples import phantom
 
     return phantom((20, 24, 22), lesion_mm=18.0, rng=np.random.default_rng(1))
+
+
+@pytest.fixture
+def ring() -> Iterator[Ring]:
+    """Give a keyring in memory in place of the system's."""
+    keyring = pytest.importorskip("keyring", reason="needs the extra pacs")
+    from rings import Ring
+
+    before = keyring.get_keyring()
+    keyring.set_keyring(Ring())
+    yield keyring.get_keyring()
+    keyring.set_keyring(before)
