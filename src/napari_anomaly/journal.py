@@ -25,7 +25,7 @@ from napari_anomaly.errors import ReviewError, StaleReview
 from napari_anomaly.io.locking import hold
 from napari_anomaly.review import Entry, Review
 
-__all__ = ["Header", "Journal", "journal_path", "others_beside", "reader_name"]
+__all__ = ["Header", "Journal", "journal_path", "journals_of", "others_beside", "read_journal", "reader_name"]
 
 
 class Header(BaseModel):
@@ -94,6 +94,36 @@ def others_beside(folder: Path, header: Header) -> list[Path]:
             if path != own
         )
     return []
+
+
+def journals_of(folder: Path, header: Header) -> list[Path]:
+    """Give the journals of all readers of one scan and detector."""
+    tag = f"{header.scan_sha256[:8]}-{header.detector_sha256[:8]}"
+    with suppress(OSError):
+        return sorted(folder.glob(f"{_escaped(header.scan)}_review_*_{tag}.jsonl"))
+    return []
+
+
+def read_journal(path: Path) -> tuple[Header, Review]:
+    """Read a journal without taking it: somebody may be writing to it.
+
+    Raises
+    ------
+    ReviewError
+        If it cannot be read, or does not say which scan it belongs to.
+    """
+    try:
+        data = path.read_bytes()
+        header = Header.model_validate_json(data.split(b"\n", 1)[0])
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except ValidationError as error:
+        raise ReviewError(
+            f"{path} is no review that this version can read. Choose a review file, or update napari-anomaly."
+        ) from error
+    journal = Journal(path, header, header.review())
+    journal._replay(data)
+    return journal.header, journal.review
 
 
 def _escaped(name: str) -> str:

@@ -30,7 +30,16 @@ from napari_anomaly.io.formats import source_files
 from napari_anomaly.review import Review, Verdict
 from napari_anomaly.scan import Scan
 
-__all__ = ["STATEMENT", "Reading", "key_images", "reading_csv", "reading_json", "report_html", "write_text"]
+__all__ = [
+    "STATEMENT",
+    "Reading",
+    "key_images",
+    "print_html",
+    "reading_csv",
+    "reading_json",
+    "report_html",
+    "write_text",
+]
 
 STATEMENT = (
     "Research software, not a medical device. The findings were proposed by a program that misses lesions and "
@@ -127,14 +136,23 @@ def report_html(reading: Reading, *, made: datetime | None = None) -> str:
     made
         Time of the report, in UTC; now if left out.
     """
+    return _page("report.html.j2", reading, made)
+
+
+def print_html(reading: Reading, *, made: datetime | None = None) -> str:
+    """Write the report for a printer that knows tables, but no style sheets: see `report_html`."""
+    return _page("report_print.html.j2", reading, made)
+
+
+def _page(template: str, reading: Reading, made: datetime | None) -> str:
     environment = Environment(
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    template = resources.files("napari_anomaly").joinpath("report.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(template).render(
+    text = resources.files("napari_anomaly").joinpath(template).read_text(encoding="utf-8")
+    return environment.from_string(text).render(
         statement=STATEMENT,
         title=reading.scan.name,
         facts=list(_facts(reading, made or datetime.now(UTC))),
@@ -146,8 +164,17 @@ def report_html(reading: Reading, *, made: datetime | None = None) -> str:
     )
 
 
-def write_text(text: str, scan: Scan, path: Path) -> Path:
-    """Write a text file whole or not at all, never over the scan, and give back its path.
+def write_text(text: str | bytes, scan: Scan, path: Path) -> Path:
+    """Write a file whole or not at all, never over the scan, and give back its path.
+
+    Parameters
+    ----------
+    text
+        What it holds: words, written as UTF-8, or a document that is no text, such as a PDF.
+    scan
+        Whose file must stay.
+    path
+        Where to.
 
     Raises
     ------
@@ -155,7 +182,7 @@ def write_text(text: str, scan: Scan, path: Path) -> Path:
         If the disk refuses, or the path is the scan's.
     """
     with together(keep=source_files(scan)) as stage:
-        stage(path).write_text(text, encoding="utf-8", newline="")
+        stage(path).write_bytes(text.encode("utf-8") if isinstance(text, str) else text)
     return path
 
 

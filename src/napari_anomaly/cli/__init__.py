@@ -1,4 +1,4 @@
-"""The command line: detect, evaluate, train, train-proxy, pacs and info, without a screen.
+"""The command line: detect, evaluate, train, train-proxy, pacs, memory, agreement and info, without a screen.
 
 Exit status: 0 when all was done; 2 when something could not be, with one line on stderr for each file that
 says what is wrong with it; 130 when the user stopped it.  With several scans, one that fails leaves nothing
@@ -14,7 +14,18 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from napari_anomaly.cli import detect, evaluate, info, pacs, screen, train, train_anatomy, train_proxy
+from napari_anomaly.cli import (
+    agreement,
+    detect,
+    evaluate,
+    info,
+    memory,
+    pacs,
+    screen,
+    train,
+    train_anatomy,
+    train_proxy,
+)
 from napari_anomaly.cli.batch import EXPECTED, complain
 
 __all__ = ["main"]
@@ -38,7 +49,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Find what is unusual in 3D scans. Research software, not a medical device.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (detect, screen, evaluate, train, train_anatomy, train_proxy, pacs, info):
+    for command in (
+        detect,
+        screen,
+        evaluate,
+        train,
+        train_anatomy,
+        train_proxy,
+        pacs,
+        memory,
+        agreement,
+        info,
+    ):
         command.add(commands)
     options = parser.parse_args(arguments)
     run: Callable[[argparse.Namespace], bool] = options.run
