@@ -16,6 +16,7 @@ from napari_anomaly import io
 from napari_anomaly.plugin.display import prepare
 from napari_anomaly.plugin.engine import Outcome
 from napari_anomaly.plugin.layers import scan_layer
+from napari_anomaly.plugin.report_pdf import report_pdf
 from napari_anomaly.plugin.review_panel import ReviewPanel
 from napari_anomaly.review import Verdict
 from napari_anomaly.scan import Scan
@@ -72,3 +73,32 @@ def test_what_is_no_dicom_has_no_archive(
     panel = panel_on(scan, make_napari_viewer, qtbot)
     assert not panel.out.archive.isEnabled()
     panel.close()
+
+
+def test_pdf_derivatives_and_agreement(
+    tmp_path: Path,
+    reviews: Path,
+    scan: Scan,
+    make_napari_viewer: Callable[..., napari.Viewer],
+    qtbot: QtBot,
+) -> None:
+    panel = panel_on(scan, make_napari_viewer, qtbot)
+    case = panel.desk.case
+    case.session.judge([case.session.findings.items[0].id], Verdict.REAL)
+    panel.out.write_reading(report_pdf, tmp_path / "report.pdf")
+    panel.out.write_derivatives(tmp_path / "bids")
+    panel.out.write_agreement(tmp_path / "alone.csv")
+    qtbot.waitUntil(lambda: panel.out.idle and panel.desk.counts.idle, timeout=60_000)
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF-")
+    assert (tmp_path / "bids" / "sub-phantom" / "anat").is_dir()
+    assert not (tmp_path / "alone.csv").exists()
+    (mine,) = reviews.iterdir()
+    other = mine.with_name(mine.name.replace(case.journal.header.reader, "ben"))
+    lines = mine.read_text(encoding="utf-8").replace(f'"{case.journal.header.reader}"', '"ben"')
+    other.write_text(lines.replace('"real"', '"unsure"'), encoding="utf-8")
+    panel.out.write_agreement(tmp_path / "both.csv")
+    qtbot.waitUntil(lambda: panel.out.idle, timeout=60_000)
+    table = (tmp_path / "both.csv").read_text(encoding="utf-8")
+    assert table.splitlines()[1].split(",")[1:] in (["unsure", "real", "no"], ["real", "unsure", "no"])
+    panel.close()
+    qtbot.waitUntil(lambda: panel.recalling.idle, timeout=60_000)

@@ -1,6 +1,7 @@
 """The reading dock in a real window: clicks and keys, from the first finding to the last."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import napari
@@ -16,7 +17,9 @@ from napari_anomaly.plugin.display import prepare
 from napari_anomaly.plugin.engine import Outcome
 from napari_anomaly.plugin.layers import scan_layer
 from napari_anomaly.plugin.review_panel import ReviewPanel
+from napari_anomaly.recall import Memory, alike, memory_path
 from napari_anomaly.review import Verdict
+from napari_anomaly.samples import phantom
 from napari_anomaly.scan import Scan
 
 pytestmark = pytest.mark.usefixtures("screen")
@@ -44,7 +47,10 @@ def make_panel(make_napari_viewer: Callable[..., napari.Viewer], qtbot: QtBot) -
     yield make
     for panel in panels:
         panel.close()
-        until(qtbot, lambda panel=panel: panel.desk.counts.idle and panel.out.idle)
+        until(
+            qtbot,
+            lambda panel=panel: panel.desk.counts.idle and panel.out.idle and panel.recalling.idle,
+        )
 
 
 def show_result(panel: ReviewPanel, qtbot: QtBot) -> None:
@@ -322,7 +328,14 @@ def test_ghosts(reading: ReviewPanel, qtbot: QtBot) -> None:
     assert not marked(reading, 2).any()
     press(reading, qtbot, Qt.Key.Key_G)
     assert reading.ghosts.isChecked()
-    assert np.array_equal(marked(reading, 2), rank(reading, 1))
+    drawn = marked(reading, 2)
+    assert drawn.any()
+    assert not (drawn & ~rank(reading, 1)).any()
+    assert np.count_nonzero(drawn) < np.count_nonzero(rank(reading, 1))
+    press(reading, qtbot, Qt.Key.Key_2)
+    assert not np.array_equal(marked(reading, 2), drawn)
+    press(reading, qtbot, Qt.Key.Key_1)
+    assert np.array_equal(marked(reading, 2), drawn)
     assert not mask(reading)[rank(reading, 1)].any()
     press(reading, qtbot, Qt.Key.Key_G)
     assert not marked(reading, 2).any()
@@ -387,6 +400,84 @@ def test_a_click_takes_a_superpixel_in_and_out(reading: ReviewPanel, qtbot: QtBo
     Press.position = case.layer.data_to_world((-3, -3, -3))
     click_there()
     assert "no supervoxel here" in reading.message.text()
+
+
+class Press:
+    """A click of the left button, as the canvas tells it."""
+
+    type, button, pos, modifiers = "mouse_press", 1, (50, 50), ()
+
+    def __init__(self, panel: ReviewPanel, index: tuple[int, ...]) -> None:
+        self.position = panel.desk.case.layer.data_to_world(index)
+        for callback in panel.viewer.mouse_drag_callbacks:
+            gesture = callback(panel.viewer, self)
+            if gesture is not None:
+                list(gesture)
+
+
+def test_a_click_adds_a_missed_finding_and_chooses_it(reading: ReviewPanel, qtbot: QtBot) -> None:
+    case = reading.desk.case
+    ids_ = case.session.supervoxels.ids
+    missed = np.argwhere((ids_ > 0) & (mask(reading) == 0))
+    index = tuple(int(i) for i in missed[len(missed) // 2])
+    press(reading, qtbot, Qt.Key.Key_A)
+    assert reading.judge_.tools["grow"].isChecked()
+    Press(reading, index)
+    settle(reading, qtbot)
+    assert mask(reading)[ids_ == ids_[index]].all()
+    (chosen,) = reading.table.ids()
+    assert reading.findings.labels[index] == reading.findings.by_id(chosen).rank
+    press(reading, qtbot, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    settle(reading, qtbot)
+    assert not mask(reading)[index]
+
+
+def test_split_and_merge_by_key_survive_threshold_and_restart(
+    make_panel: MakePanel, scan: Scan, qtbot: QtBot
+) -> None:
+    reading = make_panel(scan)
+    click(reading.mode, qtbot)
+    before, everything = ids(reading), mask(reading).copy()
+    reading.table.select(before[:2])
+    press(reading, qtbot, Qt.Key.Key_J)
+    settle(reading, qtbot)
+    assert len(reading.findings) == len(before) - 1
+    assert reading.table.ids() == (before[0],)
+    assert np.array_equal(mask(reading), everything)
+    press(reading, qtbot, Qt.Key.Key_R)
+    reading.table.select([before[0]])
+    press(reading, qtbot, Qt.Key.Key_X)
+    settle(reading, qtbot)
+    assert before[0] in ids(reading)
+    parts = ids(reading)
+    assert len(parts) >= len(before)
+    said = reading.review
+    case = reading.desk.case
+    case.session.threshold = 0.85
+    reading.desk.count()
+    settle(reading, qtbot)
+    case.session.threshold = THRESHOLD
+    reading.desk.count()
+    settle(reading, qtbot)
+    assert ids(reading) == parts
+    reading.close()
+    second = make_panel(scan)
+    assert ids(second) == parts
+    assert second.review.groups == said.groups
+    assert second.review.verdicts == said.verdicts
+    for count in (len(before) - 1, len(before) - 1, len(before)):
+        second.undo()
+        settle(second, qtbot)
+        assert len(second.findings) == count
+
+
+def test_what_cannot_be_split_or_merged_says_so(reading: ReviewPanel, qtbot: QtBot) -> None:
+    reading.table.select(ids(reading)[:1])
+    press(reading, qtbot, Qt.Key.Key_J)
+    assert "Choose two findings or more" in reading.message.text()
+    reading.table.select(ids(reading)[:2])
+    press(reading, qtbot, Qt.Key.Key_X)
+    assert "Choose one finding" in reading.message.text()
 
 
 def test_drawing_into_a_false_positive_says_so(reading: ReviewPanel, qtbot: QtBot) -> None:
@@ -494,3 +585,64 @@ def test_the_scan_can_be_closed(reading: ReviewPanel) -> None:
     assert reading.scan.text() == "no scan is open"
     assert reading.table.model().rowCount() == 0
     Journal.open(journal.path, journal.header).close()
+
+
+# The memory
+
+
+def recalled(panel: ReviewPanel, qtbot: QtBot) -> None:
+    until(qtbot, lambda: panel.recalling.idle)
+
+
+def verdict_cells(panel: ReviewPanel) -> dict[int, str]:
+    model = panel.table.review_model
+    return {one: model.index(model.row_of(one), 5).data() for one in ids(panel)}
+
+
+def test_what_is_like_a_rejected_one_is_marked_here_and_in_the_next_scan(
+    make_panel: MakePanel, scan: Scan, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whatever is rejected, everything is like it: what is marked, and how, is what is looked at here.
+    monkeypatch.setattr("napari_anomaly.plugin.recalling.alike", partial(alike, limit=1e6))
+    panel = make_panel(scan)
+    recalled(panel, qtbot)
+    assert panel.recalling.likes == {}
+    first, *others = ids(panel)
+    panel.table.select([first])
+    panel.judge(Verdict.FALSE_POSITIVE, "vessel")
+    until(qtbot, lambda: set(panel.recalling.likes) == set(others))
+    cells = verdict_cells(panel)
+    assert (cells[first], {cells[one] for one in others}) == ("false", {"≈ false"})
+    assert panel.count.text().endswith(f"1 judged, {len(others)} ≈ false")
+    assert panel.table.model().rowCount() == len(others) + 1
+    panel.table.select(others[:1])
+    assert panel.judge_.note.placeholderText().startswith("like one you rejected on 2")
+    assert panel.judge_.note.placeholderText().endswith(": vessel")
+    panel.close()
+    following = phantom((20, 24, 22), lesion_mm=18.0, rng=np.random.default_rng(8))
+    second = make_panel(following)
+    until(qtbot, lambda: set(second.recalling.likes) == set(ids(second)))
+    second.remember.setChecked(False)
+    until(qtbot, lambda: second.recalling.likes == {})
+    assert set(verdict_cells(second).values()) == {"-"}
+    second.remember.setChecked(True)
+    until(qtbot, lambda: len(second.recalling.likes) > 0)
+
+
+def test_a_verdict_that_is_taken_back_is_forgotten(reading: ReviewPanel, qtbot: QtBot) -> None:
+    reading.judge(Verdict.FALSE_POSITIVE)
+    recalled(reading, qtbot)
+    with Memory() as memory:
+        assert [one.finding_id for one in memory.remembered()] == ids(reading)[:1]
+    reading.undo()
+    recalled(reading, qtbot)
+    with Memory() as memory:
+        assert memory.remembered() == []
+
+
+def test_a_broken_memory_holds_up_nobody(reading: ReviewPanel, qtbot: QtBot) -> None:
+    memory_path().parent.mkdir(parents=True, exist_ok=True)
+    memory_path().write_text("no database, and long enough to be told from an empty one")
+    reading.judge(Verdict.REAL)
+    until(qtbot, lambda: "kept all the same" in reading.message.text())
+    assert verdicts(reading)[0] is Verdict.REAL

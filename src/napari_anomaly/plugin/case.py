@@ -15,9 +15,11 @@ from napari_anomaly.corrections import carried
 from napari_anomaly.errors import ReviewError
 from napari_anomaly.export import MaskChoice, to_mask
 from napari_anomaly.findings import Findings
+from napari_anomaly.growth import grown
 from napari_anomaly.journal import Header, Journal, journal_path, others_beside, reader_name
 from napari_anomaly.plugin.display import step_of
 from napari_anomaly.plugin.engine import Outcome
+from napari_anomaly.plugin.ghosts import dashed
 from napari_anomaly.plugin.layers import scan_layer, scan_of
 from napari_anomaly.plugin.result_layers import ResultLayers, Strokes
 from napari_anomaly.plugin.review_place import folder_for
@@ -50,7 +52,9 @@ class Case:
     chosen
         Findings that the reader has chosen, by id.
     ghosts
-        Whether what was judged false stays visible as an outline in grey.
+        Whether what was judged false stays visible as a dashed outline in grey.
+    newest
+        Voxel, as flat index, of what the reader has just added or changed; the findings to come choose it.
     shown
         The findings on the screen; those of a moment ago while new ones are being computed.
     remarks
@@ -61,6 +65,8 @@ class Case:
 
     def __init__(self, viewer: ViewerModel, layer: Image) -> None:
         self.layer = layer
+        self._viewer = viewer
+        self.newest: int | None = None
         self.session = Session()
         self.layers = ResultLayers(viewer, layer)
         self.journal: Journal | None = None
@@ -284,17 +290,47 @@ class Case:
         self.session.paint(flat, -1 if mask.data[index] else 1)
         return True
 
+    def grow(self, index: tuple[int, int, int]) -> bool:
+        """Add a finding that was missed: it grows from the supervoxel around a voxel.
+
+        Parameters
+        ----------
+        index
+            Voxel (z, y, x).
+
+        Returns
+        -------
+        bool
+            Whether there is a supervoxel.
+        """
+        supervoxels = self.session.supervoxels
+        if supervoxels is None or not _inside(index, supervoxels.ids.shape):
+            return False
+        flat = grown(supervoxels, index)
+        if flat.size:
+            self.session.paint(flat, 1)
+            self.newest = int(np.ravel_multi_index(index, supervoxels.ids.shape))
+        return bool(flat.size)
+
     def _judged_false(self, findings: Findings) -> frozenset[int]:
         review = self.session.review
         verdicts = judged(review, (finding.id for finding in findings))
         return frozenset(key for key, verdict in verdicts.items() if verdict is Verdict.FALSE_POSITIVE)
 
+    def show_plane(self) -> None:
+        """Draw ghosts for the plane that is looked at."""
+        if self.ghosts and self._false:
+            self.choose(self.chosen)
+
     def _show_marks(self, findings: Findings) -> None:
+        dims = self._viewer.dims
+        axis = None if dims.ndisplay == 3 else int(dims.order[0])
         regions = [
-            (finding.slices, findings.labels[finding.slices] == finding.rank, value)
+            (finding.slices, dashed(inside, axis) if value == 2 else inside, value)
             for value, wanted in ((2, self._false if self.ghosts else ()), (1, self.chosen))
             for finding in findings
             if finding.id in wanted
+            for inside in (findings.labels[finding.slices] == finding.rank,)
         ]
         self.layers.show_marks(regions, self.scan)
 

@@ -73,6 +73,8 @@ class Desk:
     def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
         viewer.layers.events.removed.connect(self._on_removed)
+        viewer.dims.events.order.connect(self._on_plane)
+        viewer.dims.events.ndisplay.connect(self._on_plane)
         self.counts = Jobs(listed=False)
         self._cases: dict[Layer, Case] = {}
         self._case: Case | None = None
@@ -105,6 +107,8 @@ class Desk:
         self._closed = True
         self.counts.close()
         self.viewer.layers.events.removed.disconnect(self._on_removed)
+        self.viewer.dims.events.order.disconnect(self._on_plane)
+        self.viewer.dims.events.ndisplay.disconnect(self._on_plane)
         for case in self._cases.values():
             case.close()
         if _DESKS.get(id(self.viewer)) is self:
@@ -167,6 +171,10 @@ class Desk:
         if case is not None and case is self._case:
             self._case = None
             self.case_changed.emit()
+
+    def _on_plane(self, event: Any) -> None:
+        if self._case is not None:
+            self._case.show_plane()
 
     def show_scan(self, scan: Scan, outcome: Outcome) -> Case:
         """Show another scan with its result, in the layers of the one before where that came this way too.

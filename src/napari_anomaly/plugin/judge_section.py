@@ -1,4 +1,4 @@
-"""The middle of the reading dock: note, verdicts, moving on, undo, tools."""
+"""The middle of the reading dock: note, verdicts, moving on, undo, split and merge, tools."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,6 +14,7 @@ from napari_anomaly.review import REASONS, Verdict
 __all__ = ["JudgeSection"]
 
 _NOTE_AFTER_MS = 500
+_HINT = "on the chosen finding"
 _CHECKED = "QPushButton { padding: 2px; } QPushButton:checked { background-color: #4560c8; }"
 
 _TOOLS: dict[Tool, tuple[str, str]] = {
@@ -24,6 +25,11 @@ _TOOLS: dict[Tool, tuple[str, str]] = {
         "Superpixel",
         "A click takes the whole superpixel under the pointer into the mask, or out of it, in 3D (S)",
     ),
+    "grow": (
+        "Grow",
+        "A finding was missed: a click into it adds it, as far as the superpixels around are like the one under "
+        "the pointer (A)",
+    ),
 }
 
 
@@ -33,7 +39,8 @@ class JudgeSection(QWidget):
     Parameters
     ----------
     acts
-        What the plain buttons do: ``"previous"``, ``"next"``, ``"unjudged"``, ``"undo"``, ``"redo"``.
+        What the plain buttons do: ``"previous"``, ``"next"``, ``"unjudged"``, ``"undo"``, ``"redo"``,
+        ``"split"``, ``"split_along"``, ``"merge"``.
 
     Attributes
     ----------
@@ -55,6 +62,7 @@ class JudgeSection(QWidget):
         self._build_note()
         self._build_verdicts()
         self._build_moves(acts)
+        self._build_parts(acts)
         self._build_tools()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -63,7 +71,7 @@ class JudgeSection(QWidget):
         for buttons in (
             (self.real, self.false, self.unsure, self.back),
             (self.previous, self.next, self.unjudged),
-            (self.undo, self.redo),
+            (self.undo, self.redo, self.split, self.merge),
             tuple(self.tools.values()),
         ):
             line = row(*buttons)
@@ -73,7 +81,7 @@ class JudgeSection(QWidget):
 
     def _build_note(self) -> None:
         self.note = QLineEdit()
-        self.note.setPlaceholderText("on the chosen finding")
+        self.note.setPlaceholderText(_HINT)
         self.note.setMaxLength(2000)
         self.note.setToolTip(
             "Your words on the chosen finding; they are kept as you type, and stand in reports"
@@ -115,6 +123,17 @@ class JudgeSection(QWidget):
         )
         self.redo = button("Redo", "Make the step again that you took back (Ctrl+Shift+Z)", acts["redo"])
 
+    def _build_parts(self, acts: Mapping[str, Callable[[], object]]) -> None:
+        self.split = QPushButton("Split")
+        self.split.setToolTip("The chosen finding is several: take it apart (X)")
+        menu = QMenu(self)
+        menu.addAction("&At its peaks (X)", acts["split"])
+        menu.addAction("A&long its superpixels (Shift+X)", acts["split_along"])
+        self.split.setMenu(menu)
+        self.merge = button(
+            "Merge", "The chosen findings are one, whether they touch or not (J)", acts["merge"]
+        )
+
     def _build_tools(self) -> None:
         self.tools: dict[Tool, QPushButton] = {}
         group = QButtonGroup(self)
@@ -135,6 +154,10 @@ class JudgeSection(QWidget):
         self.note.setEnabled(text is not None)
         if self.note.text() != (text or "") and not self._rest.isActive():
             self.note.setText(text or "")
+
+    def show_hint(self, text: str) -> None:
+        """Say something of the chosen finding where its note will be; empty for nothing."""
+        self.note.setPlaceholderText(text or _HINT)
 
     def show_steps(self, *, undo: bool, redo: bool) -> None:
         """Tell whether there is something to undo and to redo."""

@@ -10,20 +10,23 @@ from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from napari_anomaly import io
-from napari_anomaly.errors import AnomalyError
+from napari_anomaly.agreement import agreement, agreement_csv, read_review
+from napari_anomaly.derivatives import write_derivatives
+from napari_anomaly.errors import AnomalyError, MissingExtra, ReviewError
 from napari_anomaly.export import MaskChoice
-from napari_anomaly.journal import reader_name
-from napari_anomaly.plugin.case import Case, writing_mask
+from napari_anomaly.journal import journals_of, reader_name
+from napari_anomaly.plugin.case import Case, header_of, writing_mask
 from napari_anomaly.plugin.desk import Desk
 from napari_anomaly.plugin.jobs import Jobs, Listener
 from napari_anomaly.plugin.message import Message, words_for
 from napari_anomaly.plugin.parts import row, words
+from napari_anomaly.plugin.report_pdf import report_pdf
 from napari_anomaly.plugin.review_place import choose_folder, chosen_folder, folder_for
 from napari_anomaly.progress import Progress, Steps
 from napari_anomaly.report import Reading, reading_csv, reading_json, report_html, write_text
 from napari_anomaly.review import Review
 
-__all__ = ["ReviewExport", "writing_archive", "writing_reading"]
+__all__ = ["ReviewExport", "writing_agreement", "writing_archive", "writing_derivatives", "writing_reading"]
 
 _IMAGES = "NIfTI (*.nii.gz *.nii);;TIFF (*.tif *.tiff)"
 _MASKS: tuple[tuple[MaskChoice, str, str], ...] = (
@@ -33,10 +36,11 @@ _MASKS: tuple[tuple[MaskChoice, str, str], ...] = (
 )
 
 
-Make: TypeAlias = Callable[[Reading], str]
+Make: TypeAlias = Callable[[Reading], str | bytes]
 
 _TEXTS: tuple[tuple[str, str, str, Make], ...] = (
     ("Report...", "report", "Web page (*.html)", report_html),
+    ("Report (PDF)...", "report", "PDF (*.pdf)", report_pdf),
     ("Table (CSV)...", "findings", "CSV (*.csv)", reading_csv),
     ("Everything (JSON)...", "reading", "JSON (*.json)", reading_json),
 )
@@ -88,6 +92,8 @@ class ReviewExport(QWidget):
         for text, kind, kinds, make in _TEXTS:
             self.menu.addAction(text, partial(self._ask_text, kind, kinds, make))
         self.menu.addSeparator()
+        self.menu.addAction("BIDS derivatives...", self._ask_derivatives)
+        self.menu.addAction("Agreement of readers (CSV)...", self._ask_agreement)
         self.archive = QAction("For the archive (DICOM)...", self.menu)
         self.archive.triggered.connect(lambda: self._ask_archive())
         self.menu.addAction(self.archive)
@@ -155,6 +161,36 @@ class ReviewExport(QWidget):
         if chosen:
             self.write_archive(Path(chosen))
 
+    def write_derivatives(self, folder: Path) -> None:
+        """Write masks, table and report in the layout of BIDS beside the window."""
+        case = self._desk.case
+        if case is not None and case.session.map is not None:
+            self._beside(writing_derivatives(case, folder))
+
+    def _ask_derivatives(self) -> None:
+        case = self._desk.case
+        if case is None:
+            return
+        beside = str(case.default_path("mask").parent)
+        chosen = QFileDialog.getExistingDirectory(self, "Folder of BIDS derivatives", beside)
+        if chosen:
+            self.write_derivatives(Path(chosen))
+
+    def write_agreement(self, path: Path) -> None:
+        """Write what all readers said of this scan beside the window."""
+        case = self._desk.case
+        if case is not None and case.session.map is not None:
+            self._beside(writing_agreement(case, path))
+
+    def _ask_agreement(self) -> None:
+        case = self._desk.case
+        if case is None:
+            return
+        default = case.default_path("agreement").with_name(f"{case.scan.name}_agreement.csv")
+        path = self._ask("Agreement of readers", default, "CSV (*.csv)")
+        if path is not None:
+            self.write_agreement(path if path.suffix else path.with_name(path.name + ".csv"))
+
     def _ask(self, title: str, default: Path, kinds: str) -> Path | None:
         chosen, _ = QFileDialog.getSaveFileName(self, title, str(default), kinds)
         return Path(chosen) if chosen else None
@@ -209,21 +245,85 @@ def writing_reading(case: Case, path: Path, make: Make) -> Steps[Path]:
     make
         What to write: a report or a table.
     """
+    read, scan = _reader_of(case), case.scan
+
+    def steps() -> Steps[Path]:
+        yield Progress(0, 0, "writing")
+        reading = read()
+        return path if reading is None else write_text(make(reading), scan, path)
+
+    return steps()
+
+
+def _reader_of(case: Case) -> Callable[[], Reading | None]:
+    """Note what is read now, in the window's thread; what is given makes a reading of it in any."""
     case.take_strokes()
     session, scan, window = case.session, case.scan, case.layer.contrast_limits
     anomaly_map, question = session.map, session.question
     findings = session.findings if session.has_findings else None
+    said = session.review
     limits = (float(window[0]), float(window[1]))
     name = next((one.name for one in case.windows if np.allclose(one.limits, limits)), "")
 
-    def steps() -> Steps[Path]:
-        yield Progress(0, 0, "writing")
+    def read() -> Reading | None:
         if anomaly_map is None or question is None:
-            return path
-        review = session.review or Review.of(scan, anomaly_map, reader=reader_name())
+            return None
+        review = said or Review.of(scan, anomaly_map, reader=reader_name())
         found = question.answer() if findings is None else findings
-        reading = Reading(scan, anomaly_map, found, review, limits, name)
-        return write_text(make(reading), scan, path)
+        return Reading(scan, anomaly_map, found, review, limits, name)
+
+    return read
+
+
+def writing_derivatives(case: Case, folder: Path) -> Steps[Path]:
+    """Write masks, table and report in the layout of BIDS; call it in the window's thread.
+
+    Parameters
+    ----------
+    case
+        Which scan.
+    folder
+        Of the derivatives.
+    """
+    read = _reader_of(case)
+
+    def steps() -> Steps[Path]:
+        yield Progress(0, 0, "writing BIDS derivatives")
+        reading = read()
+        return folder if reading is None else write_derivatives(reading, folder)[0].parent
+
+    return steps()
+
+
+def writing_agreement(case: Case, path: Path) -> Steps[Path]:
+    """Write what all readers whose reviews are kept in one place said; call it in the window's thread.
+
+    Parameters
+    ----------
+    case
+        Which scan.
+    path
+        Where to.
+    """
+    scan, anomaly_map = case.scan, case.session.map
+    kept = folder_for(scan) if case.journal is None else case.journal.path.parent
+
+    def steps() -> Steps[Path]:
+        yield Progress(0, 0, "comparing readers")
+        if anomaly_map is None:
+            return path
+        found = journals_of(kept, header_of(scan, anomaly_map))
+        if len(found) < 2:
+            raise ReviewError(
+                f"There is no review of another reader of this scan in {kept}, and two are needed. Keep all reviews "
+                "in one folder, or compare files with: napari-anomaly agreement REVIEW REVIEW"
+            )
+        reviews = [read_review(one) for one in found]
+        try:
+            compared = agreement(reviews)
+        except MissingExtra:
+            compared = agreement(reviews, kappa=False)
+        return write_text(agreement_csv(compared), scan, path)
 
     return steps()
 

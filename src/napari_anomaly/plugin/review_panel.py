@@ -18,6 +18,7 @@ from napari_anomaly.plugin.key_sheet import KeySheet
 from napari_anomaly.plugin.layers import is_scan
 from napari_anomaly.plugin.message import Message, words_for
 from napari_anomaly.plugin.parts import WIDTH, button, row, slim_combo, words
+from napari_anomaly.plugin.recalling import Recalling
 from napari_anomaly.plugin.review_export import ReviewExport
 from napari_anomaly.plugin.review_keys import Key, ReviewKeys
 from napari_anomaly.plugin.review_table import FILTERS, ReviewTable, Show
@@ -47,6 +48,7 @@ class ReviewPanel(QWidget):
         # napari hands out a proxy whose layers are proxies too, and those cannot be compared by identity.
         self.viewer: ViewerModel = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self.desk = desk_of(self.viewer)
+        self.recalling = Recalling(self.desk)
         self.tools = Tools(self.desk, self.undo, self.redo)
         self._seat = object()
         self._welcomed: Case | None = None
@@ -77,8 +79,14 @@ class ReviewPanel(QWidget):
             self.filter.addItem(text, show)
         self.ghosts = QCheckBox("&ghosts")
         self.ghosts.setToolTip(
-            "Keep what you judged false visible, outlined in grey; it stays out of the mask (G)"
+            "Keep what you judged false visible, dashed in grey; it stays out of the mask (G)"
         )
+        self.remember = QCheckBox("me&mory")
+        self.remember.setToolTip(
+            "Remember what you judge false: findings that look like it, here and in the scans to come, are marked\n"
+            "≈ false and stand below others of as high a score. Nothing is hidden."
+        )
+        self.remember.setChecked(self.recalling.on)
         self.count = words("How many findings there are, their volume together, and how many you have judged")
         self.table = ReviewTable()
         self.judge_ = JudgeSection(
@@ -88,6 +96,9 @@ class ReviewPanel(QWidget):
                 "unjudged": self.next_unjudged,
                 "undo": self.undo,
                 "redo": self.redo,
+                "split": self.split,
+                "split_along": partial(self.split, along_supervoxels=True),
+                "merge": self.merge,
             }
         )
         self.out = ReviewExport(self.desk, self.message)
@@ -112,6 +123,10 @@ class ReviewPanel(QWidget):
             Key("D", "draw into the mask", partial(take, "draw")),
             Key("E", "erase from the mask", partial(take, "erase")),
             Key("S", "superpixels, with a click", partial(take, "supervoxel")),
+            Key("A", "add a missed finding, with a click", partial(take, "grow")),
+            Key("X", "split the chosen finding", self.split),
+            Key("Shift+X", "split it along superpixels", partial(self.split, along_supervoxels=True)),
+            Key("J", "merge the chosen findings", self.merge),
             Key("Esc", "back to looking", self._back_to_looking),
             Key("G", "ghosts of what was judged false", self.ghosts.toggle),
             Key("M", "outline of the mask", partial(self._toggle_layer, "mask")),
@@ -129,7 +144,7 @@ class ReviewPanel(QWidget):
         layout.setSpacing(5)
         layout.addLayout(row(self.mode, self.help, stretch=0))
         layout.addWidget(self.scan)
-        layout.addLayout(row(self.filter, self.ghosts, stretch=0))
+        layout.addLayout(row(self.filter, self.ghosts, self.remember, stretch=0))
         for widget in (self.count, self.message):
             layout.addWidget(widget)
         layout.addWidget(self.table, 1)
@@ -151,12 +166,15 @@ class ReviewPanel(QWidget):
         self.mode.toggled.connect(self._on_mode)
         self.filter.activated.connect(lambda _: self._on_filter())
         self.ghosts.toggled.connect(self._on_ghosts)
+        self.remember.toggled.connect(self._on_remember)
+        self.recalling.changed.connect(self._on_likes)
+        self.recalling.problem.connect(self._on_problem)
         self.table.chosen.connect(self._on_chosen)
         self.table.opened.connect(self._go_to)
         self.judge_.judged.connect(lambda verdict, reason: self.judge(verdict, reason))
         self.judge_.noted.connect(self._on_noted)
         self.judge_.tool_taken.connect(lambda tool: self.take(cast(Tool, tool)))
-        self.destroyed.connect(partial(_release, desk, self._seat, self.tools, self.keys))
+        self.destroyed.connect(partial(_release, desk, self._seat, self.tools, self.recalling))
 
     # What the reader does
 
@@ -231,6 +249,20 @@ class ReviewPanel(QWidget):
         """Make the step again that was taken back."""
         self._back(lambda case: case.session.redo())
 
+    def split(self, *, along_supervoxels: bool = False) -> None:
+        """Take the chosen finding apart; its parts keep its verdict until they get their own."""
+        case, ids = self.desk.case, self.table.ids()
+        if case is None or len(ids) != 1:
+            self.message.note("Choose one finding to split it.")
+        elif self.desk.heard(lambda: case.session.split(ids[0], along_supervoxels=along_supervoxels)):
+            self.message.clear_text()
+
+    def merge(self) -> None:
+        """Make the chosen findings one."""
+        case, ids = self.desk.case, self.table.ids()
+        if case is not None and self.desk.heard(lambda: case.session.merge(ids)):
+            self.message.clear_text()
+
     def take(self, tool: Tool) -> None:
         """Take a tool in hand."""
         if self.desk.heard(lambda: self.tools.take(tool)):
@@ -253,6 +285,8 @@ class ReviewPanel(QWidget):
         if done[0] is None:
             self.message.note("There is nothing more to take back or to make again.")
             return
+        if done[0].groups:
+            case.newest = done[0].groups[0].start
         shown = [key for key in done[0].verdicts if key in self.table.order()]
         if shown:
             self.go(shown[0])
@@ -317,6 +351,14 @@ class ReviewPanel(QWidget):
         if self.desk.case is not None:
             self.desk.case.show_ghosts(on)
 
+    def _on_remember(self, on: bool) -> None:
+        self.desk.heard(lambda: self.recalling.switch(on))
+
+    def _on_likes(self) -> None:
+        self.table.set_likes(self.recalling.likes)
+        self._show_note()
+        self._show_count()
+
     def _on_chosen(self, ids: tuple[int, ...]) -> None:
         self.judge_.finish_note()
         if self.desk.case is not None:
@@ -336,9 +378,12 @@ class ReviewPanel(QWidget):
             self.judge_.show_note(None)
         else:
             self.judge_.show_note(review.note(self._noting) if review is not None else "")
+        like = self.recalling.likes.get(self._noting) if self._noting is not None else None
+        self.judge_.show_hint("" if like is None else str(like))
 
     def _on_case(self) -> None:
         case = self.desk.case
+        self.table.set_likes({})
         self.message.clear_text()
         self._welcomed = None
         self.scan.setText(case.scan.name if case is not None else "no scan is open")
@@ -356,12 +401,20 @@ class ReviewPanel(QWidget):
         case = self.desk.case
         if case is not None and case.session.has_findings and case.shown is not None:
             self.table.set_findings(case.shown, case.scan.source)
+            self._choose_newest(case, case.shown)
             if self._welcomed is not case:
                 self._welcomed = case
                 remarks = [case.closed_to_review] if case.closed_to_review else list(case.remarks)
                 if remarks:
                     self.message.note("\n".join(remarks))
         self._on_review()
+
+    def _choose_newest(self, case: Case, findings: Findings) -> None:
+        if case.newest is not None:
+            rank = int(findings.labels.reshape(-1)[case.newest])
+            case.newest = None
+            if rank:
+                self.table.select([findings.items[rank - 1].id])
 
     def _on_review(self) -> None:
         review = self.review
@@ -372,6 +425,7 @@ class ReviewPanel(QWidget):
         self._show_note()
         self._show_count()
         self.out.refresh()
+        self.recalling.refresh()
 
     def _show_count(self) -> None:
         case = self.desk.case
@@ -381,7 +435,9 @@ class ReviewPanel(QWidget):
             self.count.setText("counting")
         else:
             said = judged(self.review, (finding.id for finding in self.findings))
-            self.count.setText(f"{summary(self.findings)}, {len(said)} judged")
+            likes = sum(one.id in self.recalling.likes and one.id not in said for one in self.findings)
+            like = f", {likes} ≈ false" if likes else ""
+            self.count.setText(f"{summary(self.findings)}, {len(said)} judged{like}")
 
     def _on_problem(self, error: Exception) -> None:
         self.message.error(words_for(error))
@@ -399,11 +455,12 @@ class ReviewPanel(QWidget):
         """Keep what is being typed, and give the keys back."""
         self.judge_.finish_note()
         self.mode.setChecked(False)
-        _release(self.desk, self._seat, self.tools, self.keys)
+        _release(self.desk, self._seat, self.tools, self.recalling)
         super().closeEvent(event)
 
 
-def _release(desk: Desk, seat: object, tools: Tools, keys: ReviewKeys, _: object = None) -> None:
+def _release(desk: Desk, seat: object, tools: Tools, recalling: Recalling, _: object = None) -> None:
     """Let go of the window when the dock is gone."""
     tools.release()
+    recalling.close()
     desk.leave(seat)

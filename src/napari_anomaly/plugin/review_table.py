@@ -1,6 +1,6 @@
 """The table of the reader: every finding with what was said of it, to be filtered, sorted and chosen from."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -16,9 +16,11 @@ from qtpy.QtCore import (
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
+from napari_anomaly.anomaly import MAX_DECADES, to_decades
 from napari_anomaly.findings import Finding, Findings
 from napari_anomaly.geometry import Unit
 from napari_anomaly.plugin.threshold_section import format_score
+from napari_anomaly.recall import Like
 from napari_anomaly.review import Review, Verdict
 from napari_anomaly.scan import Source
 
@@ -48,6 +50,9 @@ _TOOLTIPS = (
     "What you said of it",
     "Your note on it",
 )
+_LIKE = "≈ false"
+# More findings than any scan has.
+_MANY = 1 << 32
 _VERDICT, _NOTE = 5, 6
 _SORT = int(Qt.ItemDataRole.UserRole)
 
@@ -69,6 +74,7 @@ class ReviewModel(QAbstractTableModel):
         self._slices: list[tuple[int, int]] = []
         self._unit: Unit = "mm"
         self._review: Review | None = None
+        self._likes: Mapping[int, Like] = {}
 
     def set_findings(self, findings: Findings | None, source: Source | None) -> None:
         """Show these findings, or none."""
@@ -85,6 +91,12 @@ class ReviewModel(QAbstractTableModel):
         if self._items:
             first, last = self.index(0, _VERDICT), self.index(len(self._items) - 1, _NOTE)
             self.dataChanged.emit(first, last)
+
+    def set_likes(self, likes: Mapping[int, Like]) -> None:
+        """Mark findings that are like one that was rejected."""
+        self._likes = likes
+        if self._items:
+            self.dataChanged.emit(self.index(0, 0), self.index(len(self._items) - 1, _NOTE))
 
     def finding(self, row: int) -> Finding | None:
         """Give the finding of a row."""
@@ -130,6 +142,8 @@ class ReviewModel(QAbstractTableModel):
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if role == Qt.ItemDataRole.ForegroundRole:
             verdict = self.verdict(index.row())
+            if verdict is None and finding.id in self._likes:
+                verdict = Verdict.FALSE_POSITIVE
             return QColor(_COLOURS[verdict]) if verdict is not None else None
         return None
 
@@ -145,12 +159,24 @@ class ReviewModel(QAbstractTableModel):
             return f"{first}-{last}" if first != last else str(first)
         said = self._review
         if column == _VERDICT:
-            return verdict_words(self.verdict(row))
+            verdict = self.verdict(row)
+            return _LIKE if verdict is None and finding.id in self._likes else verdict_words(verdict)
         return said.note(finding.id) if said is not None else ""
 
     def _key(self, finding: Finding, row: int, column: int) -> Any:
-        numbers = (finding.rank, finding.peak, finding.volume_mm3, finding.diameter_mm, self._slices[row][0])
+        numbers = (
+            self._place(finding),
+            finding.peak,
+            finding.volume_mm3,
+            finding.diameter_mm,
+            self._slices[row][0],
+        )
         return numbers[column] if column < len(numbers) else self._text(finding, row, column)
+
+    def _place(self, finding: Finding) -> int:
+        """Give the place of a finding: after others of as high a score where it is like a rejected one."""
+        band = int(MAX_DECADES) - int(to_decades(finding.peak))
+        return (2 * band + (finding.id in self._likes)) * _MANY + finding.rank
 
     def _tooltip(self, finding: Finding, row: int) -> str:
         review = self._review
@@ -162,6 +188,8 @@ class ReviewModel(QAbstractTableModel):
         ]
         if review is not None and self.verdict(row) is not None:
             lines.append(verdict_words(self.verdict(row), review.reason(finding.id)))
+        if finding.id in self._likes:
+            lines.append(str(self._likes[finding.id]))
         if review is not None and review.note(finding.id):
             lines.append(review.note(finding.id))
         return "\n".join(lines)
@@ -253,6 +281,10 @@ class ReviewTable(QTableView):
     def set_review(self, review: Review | None) -> None:
         """Show what was said of them."""
         self.review_model.set_review(review)
+
+    def set_likes(self, likes: Mapping[int, Like]) -> None:
+        """Mark findings that are like one that was rejected; they go after others of as high a score."""
+        self.review_model.set_likes(likes)
 
     def show_only(self, what: Show) -> None:
         """Filter by verdict."""

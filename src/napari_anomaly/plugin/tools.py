@@ -1,4 +1,4 @@
-"""Tools that correct the mask: draw, erase, whole supervoxels."""
+"""Tools that correct the mask: draw, erase, whole supervoxels, missed findings that grow from a click."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, TypeAlias
@@ -12,7 +12,7 @@ from napari_anomaly.plugin.desk import Desk
 
 __all__ = ["Tool", "Tools"]
 
-Tool: TypeAlias = Literal["look", "draw", "erase", "supervoxel"]
+Tool: TypeAlias = Literal["look", "draw", "erase", "supervoxel", "grow"]
 
 # A hand that shakes by a few pixels still clicks.
 _CLICK_PIXELS = 4
@@ -77,7 +77,13 @@ class Tools:
     def _on_press(self, viewer: Any, event: Any) -> Iterator[None]:
         """Tell a click from a drag, which moves the picture as always."""
         case = self._desk.case
-        if self.tool != "supervoxel" or case is None or event.button != 1 or viewer.dims.ndisplay != 2:
+        tool = self.tool
+        if (
+            tool not in ("supervoxel", "grow")
+            or case is None
+            or event.button != 1
+            or viewer.dims.ndisplay != 2
+        ):
             return
         start = np.array(event.pos)
         yield
@@ -85,9 +91,11 @@ class Tools:
             if np.abs(np.array(event.pos) - start).max() > _CLICK_PIXELS:
                 return
             yield
-        self._desk.heard(lambda: self._toggle(case, event.position))
+        act = case.grow if tool == "grow" else case.toggle_supervoxel
+        self._desk.heard(lambda: _click(case, act, event.position))
 
-    def _toggle(self, case: Case, position: Any) -> None:
-        index = np.round(np.asarray(case.layer.world_to_data(position))).astype(int).tolist()
-        if not case.toggle_supervoxel((index[0], index[1], index[2])):
-            raise ReviewError("There is no supervoxel here. Click inside of the head, or draw by hand.")
+
+def _click(case: Case, act: Callable[[tuple[int, int, int]], bool], position: Any) -> None:
+    index = np.round(np.asarray(case.layer.world_to_data(position))).astype(int).tolist()
+    if not act((index[0], index[1], index[2])):
+        raise ReviewError("There is no supervoxel here. Click inside of the head, or draw by hand.")
