@@ -47,7 +47,7 @@ class BrightNetwork(JointNetwork):
 
     def overall(self, volume: Tensor, seen: VolumeFeatures) -> Tensor:
         brightest = seen.levels[0][:, 0].amax((1, 2, 3))
-        others = brightest.new_tensor([0.0, 0.0, 1.0, 0.0]).expand(brightest.shape[0], -1)
+        others = brightest.new_tensor([0.0, 0.0, 9.0, 0.0]).expand(brightest.shape[0], -1)
         return torch.cat((brightest[:, None], others), dim=1)
 
     def fuse(self, plane_logit: Tensor, plane_features: Tensor, context: Tensor) -> Tensor:

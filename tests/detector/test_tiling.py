@@ -54,6 +54,15 @@ def test_every_voxel_of_the_region_gets_the_score_of_its_network(scene, bright):
     assert {tuple(part.shape) for part in raw[:3]} == {SIDES}
 
 
+def test_a_contrast_is_named_only_where_the_network_is_sure(scene):
+    network = BrightNetwork().eval()
+    engine = TorchEngine(network)
+    sure = network.overall
+    assert run(engine, scene).contrast == "flair"
+    network.overall = lambda *inputs: 0.05 * sure(*inputs)
+    assert run(engine, scene).contrast == "free"
+
+
 def test_the_mean_is_that_of_the_three():
     raw = RawScores(*(torch.full((1, 1, 1), value) for value in (1.0, 2.0, 6.0)), scan=0.0, contrast="t1")
     assert raw.mean == 3

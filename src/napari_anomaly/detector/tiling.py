@@ -19,6 +19,9 @@ from napari_anomaly.progress import Progress
 LIMIT = 12.0
 """Raw scores beyond this are saturated."""
 
+SURE = 0.8
+"""A kind of contrast is named from this share of belief on."""
+
 
 class RawScores(NamedTuple):
     """Raw scores (logits) of all voxels of a prepared scan, one tensor for each way to use the networks."""
@@ -29,7 +32,7 @@ class RawScores(NamedTuple):
     scan: float
     """Logit of the scan head."""
     contrast: str
-    """Kind of contrast that the network takes the scan for, one of `CONTRASTS`."""
+    """Kind of contrast that the network takes the scan for, one of `CONTRASTS`; "free" where it is not `SURE`."""
 
     @property
     def mean(self) -> Tensor:
@@ -68,7 +71,7 @@ def score(
         tissues = fit_tissues(engine.atlas, coarse_inputs[0, 0], *coarse_tissue(image, mask))
         maps = volume_maps(tissues, coarse_inputs[0, 0])
         seen, overall = engine.volume(torch.cat((coarse_inputs, maps), dim=1))
-        contrast = CONTRASTS[int(overall[1:].argmax())]
+        contrast = _told(overall[1:])
         coarse = functional.interpolate(seen.logit, size=image.shape, mode="trilinear")[0, 0].float()
         positions = _positions(mask, slice_step)
         window = _window(mask)
@@ -133,3 +136,10 @@ def _spread(planes: Tensor, positions: Tensor, depth: int) -> Tensor:
     below = above - 1
     share = ((every - positions[below]) / (positions[above] - positions[below]).float()).clamp(0, 1)
     return torch.lerp(planes[below], planes[above], share[:, None, None])
+
+
+def _told(logits: Tensor) -> str:
+    shares = torch.softmax(logits.float(), dim=0)
+    best = int(shares.argmax())
+    # a guess would take the wrong calibration: "free" takes the one on all normal scans
+    return CONTRASTS[best] if float(shares[best]) >= SURE else "free"
