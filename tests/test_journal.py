@@ -201,8 +201,9 @@ def test_the_reader_has_a_name_that_a_file_can_hold(monkeypatch: pytest.MonkeyPa
 READER = """
 import os, sys
 from pathlib import Path
+import numpy as np
 from napari_anomaly.journal import Header, Journal
-from napari_anomaly.review import Entry, Verdict
+from napari_anomaly.review import Entry, Verdict, groups_of
 path, sha = Path(sys.argv[1]), "a" * 64
 header = Header(scan="head", scan_sha256=sha, detector="d", detector_sha256=sha, map_sha256=sha, reader="r")
 journal = Journal.open(path, header)
@@ -210,6 +211,10 @@ key = max(journal.review.verdicts, default=0)
 while True:
     key += 1
     change = journal.review.marking([key], list(Verdict)[key % 3], reason="x" * (key % 50))
+    if key % 9 == 0:
+        # A finding is split: two numbers on voxels of its own.
+        groups = groups_of(np.arange(9 * key, 9 * key + 4), np.array([2, 2, 1, 1]) + 2 * key % 60000)
+        change = change.model_copy(update={"groups": groups})
     journal.record(Entry(do="change", change=change))
     # Only now does the reader see it.
     os.write(1, b"%d\\n" % key)
@@ -236,4 +241,7 @@ def test_kill_9_at_random_moments_loses_no_verdict(tmp_path: Path) -> None:
         ]
         again.close()
         assert missing == []
+        split = {(run.start // 9, run.start % 9): run.value for run in again.review.groups}
+        for key in range(9, seen + 1, 9):
+            assert (split[key, 0], split[key, 2]) == (2 + 2 * key % 60000, 1 + 2 * key % 60000)
         seen = max(again.review.verdicts)

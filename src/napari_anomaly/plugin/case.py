@@ -445,8 +445,9 @@ def _range(scan: Scan) -> tuple[float, float]:
 def _remarks(journal: Journal, folder: Path, header: Header) -> Iterator[str]:
     """Say what the reader should know of the review that was found, or of others beside it."""
     said = len([one for one in journal.review.verdicts.values() if one.verdict is not None])
-    if said or journal.review.strokes:
+    if said or journal.review.strokes or journal.review.groups:
         painted = " and painted corrections" if journal.review.strokes else ""
+        painted += " and what you split or merged" if journal.review.groups else ""
         yield f"Your review goes on where it ended: {said} verdict{'' if said == 1 else 's'}{painted}."
     others = others_beside(folder, header)
     if others:

@@ -127,8 +127,9 @@ class JudgeSection(QWidget):
         self.split = QPushButton("Split")
         self.split.setToolTip("The chosen finding is several: take it apart (X)")
         menu = QMenu(self)
-        menu.addAction("&At its peaks (X)", acts["split"])
-        menu.addAction("A&long its superpixels (Shift+X)", acts["split_along"])
+        # Not the acts themselves: Qt would hand them whether the entry is checked.
+        menu.addAction("&At its peaks (X)", lambda: acts["split"]())
+        menu.addAction("A&long its superpixels (Shift+X)", lambda: acts["split_along"]())
         self.split.setMenu(menu)
         self.merge = button(
             "Merge", "The chosen findings are one, whether they touch or not (J)", acts["merge"]

@@ -137,7 +137,6 @@ class Recalling:
         self._desk = desk
         self._jobs: list[Jobs] = []
         self._current: Jobs | None = None
-        self._case: Case | None = None
         self._known: _Known | None = None
         self._again = False
         self.likes: Mapping[int, Like] = _NONE
@@ -174,17 +173,19 @@ class Recalling:
         """Take in what was said, and compare again; beside the window, and never twice at once for a scan."""
         case = self._desk.case
         shot = shot_of(case, self._known)
-        if case is not self._case:
+        same = shot is not None and shot.known is self._known
+        if not same:
+            # What runs for the scan before goes on, unheard: its last verdict is to be remembered, too.
+            self._current = None
             self._show(_NONE)
-        if shot is None or case is None:
+        if shot is None:
             return
-        if case is self._case and self._current is not None and self._current.running:
+        if same and self._current is not None and self._current.running:
             self._again = True
             return
-        # What runs for the scan before goes on: the last verdict there is to be remembered, too.
         jobs = Jobs(listed=False)
         self._jobs = [*(other for other in self._jobs if not other.idle), jobs]
-        self._current, self._case, self._known, self._again = jobs, case, shot.known, False
+        self._current, self._known, self._again = jobs, shot.known, False
         done, failed = partial(self._on_done, jobs), partial(self._on_failed, jobs)
         jobs.start(partial(recalling, shot), Listener(done=done, failed=failed))
 

@@ -92,8 +92,8 @@ class ReviewExport(QWidget):
         for text, kind, kinds, make in _TEXTS:
             self.menu.addAction(text, partial(self._ask_text, kind, kinds, make))
         self.menu.addSeparator()
-        self.menu.addAction("BIDS derivatives...", self._ask_derivatives)
-        self.menu.addAction("Agreement of readers (CSV)...", self._ask_agreement)
+        self.menu.addAction("BIDS derivatives...", lambda: self._ask_derivatives())
+        self.menu.addAction("Agreement of readers (CSV)...", lambda: self._ask_agreement())
         self.archive = QAction("For the archive (DICOM)...", self.menu)
         self.archive.triggered.connect(lambda: self._ask_archive())
         self.menu.addAction(self.archive)

@@ -51,8 +51,8 @@ _TOOLTIPS = (
     "Your note on it",
 )
 _LIKE = "≈ false"
-# More findings than any scan has.
-_MANY = 1 << 32
+# More findings than any scan has; Qt compares places as numbers of 32 bits.
+_MANY = 1 << 24
 _VERDICT, _NOTE = 5, 6
 _SORT = int(Qt.ItemDataRole.UserRole)
 

@@ -280,7 +280,7 @@ class WorklistPanel(QWidget):
             return
         before = self.worklist.row(self.reading)
         review = case.session.review if case is not None else None
-        said = review is not None and bool(judged(review, review.verdicts) or review.strokes)
+        said = review is not None and bool(judged(review, review.verdicts) or review.strokes or review.groups)
         if before.status == "in progress" and not said:
             self.worklist.give_back(before.id, "unread")
 
