@@ -110,6 +110,14 @@ def test_regions_that_do_not_touch_come_apart() -> None:
     assert parts_at(parts) in ((1, 2), (2, 1))
 
 
+def test_no_piece_is_lost_however_small() -> None:
+    inside = SCORE > 0.93
+    inside[0, 0, 0] = True
+    parts = divide(SCORE, inside)
+    assert np.array_equal(parts > 0, inside)
+    assert parts[0, 0, 0] == parts.max() == 3
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_noise_makes_no_parts(seed: int) -> None:
     noisy = SCORE + np.random.default_rng(seed).normal(0, 0.003, SCORE.shape).astype(np.float32)

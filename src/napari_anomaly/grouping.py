@@ -100,7 +100,7 @@ def divide(
 ) -> UInt8[np.ndarray, "z y x"]:
     """Divide a region into the parts that its scores show, or else its shape.
 
-    The region is looked at from rising heights; where its second largest part is largest, its parts are told
+    What does not touch, because it was merged, comes apart again as it was. Else the region is looked at from rising heights; where its second largest part is largest, its parts are told
     apart, and a watershed gives every voxel to one of them. Where no height divides it, the same is done with
     the distance from its border, which comes apart at a waist.
 
@@ -122,6 +122,9 @@ def divide(
     -----
     Watershed by scikit-image (Soille & Ansoult 1990).
     """
+    pieces = cc3d.connected_components(inside, connectivity=26, out_dtype=np.uint32)
+    if int(pieces.max()) > 1:
+        return _by_size(pieces)
     heights = (
         _smooth(values, inside) if supervoxels is None else _supervoxel_means(values, inside, supervoxels)
     )
