@@ -16,7 +16,7 @@ CARD = """# {name} {version}
 
 **What it is.** A joint embedding of a 2D and a 3D network (after Kang & Park 2022, arXiv 2212.10939) with the
 silhouette of the brain as an input channel (after Kazemimoghadam et al. 2022), a tissue model of every scan
-(outliers to a mixture with an atlas, after Van Leemput et al. 2001) as two more, and a small network that finds the
+(outliers to a mixture with an atlas, after Van Leemput et al. 2001) as eight more, and a small network that finds the
 brain in a whole head. Trained on normal scans only, to find anomalies that were painted on them. Research software,
 not a medical device.
 
@@ -31,8 +31,7 @@ not a medical device.
 | training | {steps} steps in {minutes} minutes on {device}, torch {torch}; seed {seed} |
 | steps per second | {rate}; the generator of synthetic scans takes {generator:.0%} of the time |
 | uses | the '{best}' output, smoothed by {smoothing} mm, because it measured best on held-out painted normals (below) |
-| threshold | by contrast (below): chosen on held-out normals and painted anomalies, never on patients |
-| smallest finding | {smallest:.0f} mm3 |
+| threshold, smallest finding | by contrast (below): chosen on held-out normals and painted anomalies, never on patients |
 
 ## Held-out normals, painted
 
@@ -44,11 +43,11 @@ Average precision over the voxels of the brain, mean over scans; the command tha
 
 ## Calibration
 
-The network says which contrast it sees; scores are calibrated on the held-out normals that it takes for the same. The
-threshold gives the best Dice on painted scans among those that make at most one false finding per normal scan.
+The network says which contrast it sees; scores are calibrated on the held-out normals that it takes for the same. Threshold
+and smallest finding give the best Dice on painted scans among those that make at most one false finding per normal scan.
 
-| contrast | held-out normal scans | threshold | false findings per normal scan | Dice on painted scans |
-|---|---|---|---|---|
+| contrast | held-out normal scans | threshold | smallest finding, mm3 | false findings per normal scan | Dice on painted scans |
+|---|---|---|---|---|---|
 {contrasts}
 
 ## Loss
@@ -74,7 +73,7 @@ napari-anomaly train --name {name} --out {name}.safetensors --normals T1_DS00274
     --label-maps SYNTHSEG --lesion-shapes {shape_flags} {flags}
 ```
 
-The bundled weights came about in stages of this command ([what was tried](../results/training.md)).
+[What was tried before](../results/training.md).
 
 ## Where it fails
 
@@ -90,15 +89,13 @@ def contrast_row(name: str, row: dict, card: Card) -> str:
     own = card.calibrations[card.best][name]
     false = own.false_findings.expected(own.default_threshold, own.default_min_volume_mm3)
     title = "all together" if name == ANY else name
-    return (
-        f"| {title} | {row['scans']:.0f} | {row['threshold']:.6f} | {false:.2f} | {row['painted_dice']:.3f} |"
-    )
+    figures = f"{row['threshold']:.6f} | {row['smallest_mm3']:.0f} | {false:.2f} | {row['painted_dice']:.3f}"
+    return f"| {title} | {row['scans']:.0f} | {figures} |"
 
 
 def main() -> None:
     detector = load(sys.argv[1] if len(sys.argv) > 1 else DEFAULT)
     card, facts = detector.card, detector.provenance
-    own = card.calibrations[card.best][ANY]
     count = {
         part: sum(p.numel() for p in getattr(detector.network, part).parameters()) / 1e6
         for part in ("plane", "volume")
@@ -132,7 +129,6 @@ def main() -> None:
         generator=facts["generator_share"],
         best=card.best,
         smoothing=card.smoothing_mm,
-        smallest=own.default_min_volume_mm3,
         contrasts="\n".join(contrast_row(name, row, card) for name, row in facts["contrasts"].items()),
         table="\n".join(
             f"| {row['networks']} | {row['smoothing_mm']} | {row['average_precision']:.3f} |"

@@ -46,7 +46,7 @@ class TrainSettings(BaseModel):
     renew_every: int = Field(
         default=7, ge=1, le=1000, description="Steps after which the oldest scan of the pool is made anew."
     )
-    learning_rate: float = Field(default=2e-3, gt=0, le=0.1, description="Peak learning rate (AdamW).")
+    learning_rate: float = Field(default=3e-3, gt=0, le=0.1, description="Peak learning rate (AdamW).")
     embedding_weight: float = Field(
         default=0.05,
         ge=0,
