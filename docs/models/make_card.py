@@ -31,7 +31,7 @@ not a medical device.
 | training | {steps} steps in {minutes} minutes on {device}, torch {torch}; seed {seed} |
 | steps per second | {rate}; the generator of synthetic scans takes {generator:.0%} of the time |
 | uses | the '{best}' output, smoothed by {smoothing} mm, because it measured best on held-out painted normals (below) |
-| threshold, smallest finding | by contrast (below): chosen on held-out normals and painted anomalies, never on patients |
+| threshold, smallest finding | by contrast (below): from held-out normals and painted anomalies, never from patients |
 
 ## Held-out normals, painted
 
@@ -43,10 +43,11 @@ Average precision over the voxels of the brain, mean over scans; the command tha
 
 ## Calibration
 
-The network says which contrast it sees; scores are calibrated on the held-out normals that it takes for the same. Threshold
-and smallest finding give the best Dice on painted scans among those that make at most one false finding per normal scan.
+The network says which contrast it sees; scores are calibrated on the held-out normals that it takes for the same.
+Threshold and smallest finding give the best Dice on painted scans among those pairs that make at most one false finding
+per normal scan.
 
-| contrast | held-out normal scans | threshold | smallest finding, mm3 | false findings per normal scan | Dice on painted scans |
+| contrast | held-out normals | threshold | smallest finding, mm3 | false findings per normal | Dice, painted |
 |---|---|---|---|---|---|
 {contrasts}
 
