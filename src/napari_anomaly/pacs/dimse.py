@@ -13,15 +13,24 @@ from pydicom import Dataset
 from pydicom.uid import UID
 from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    BasicTextSRStorage,
+    Comprehensive3DSRStorage,
+    ComprehensiveSRStorage,
     CTImageStorage,
     EnhancedCTImageStorage,
     EnhancedMRImageStorage,
     EnhancedPETImageStorage,
+    EnhancedSRStorage,
+    GrayscaleSoftcopyPresentationStateStorage,
+    KeyObjectSelectionDocumentStorage,
     LegacyConvertedEnhancedCTImageStorage,
     LegacyConvertedEnhancedMRImageStorage,
     LegacyConvertedEnhancedPETImageStorage,
     MRImageStorage,
+    ParametricMapStorage,
     PositronEmissionTomographyImageStorage,
+    SecondaryCaptureImageStorage,
+    SegmentationStorage,
     StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
 )
@@ -38,6 +47,12 @@ _IMAGES = (
     *(MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage),
     *(PositronEmissionTomographyImageStorage, EnhancedPETImageStorage),
     LegacyConvertedEnhancedPETImageStorage,
+)
+# What else a study holds: results, ours among them.
+_OTHERS = (
+    *(SegmentationStorage, ParametricMapStorage, SecondaryCaptureImageStorage),
+    *(Comprehensive3DSRStorage, ComprehensiveSRStorage, EnhancedSRStorage, BasicTextSRStorage),
+    *(KeyObjectSelectionDocumentStorage, GrayscaleSoftcopyPresentationStateStorage),
 )
 # One context for each: an archive chooses one syntax of a context, and may hold files in several.
 _SYNTAXES = (
@@ -137,10 +152,11 @@ class DimseArchive:
             (StudyRootQueryRetrieveInformationModelGet, _SYNTAXES[:2])
         ]
         contexts += [(image, (syntax,)) for image in _IMAGES for syntax in _SYNTAXES]
+        contexts += [(other, _SYNTAXES[:2]) for other in _OTHERS]
         asked = Dataset()
         asked.QueryRetrieveLevel = "SERIES"
         asked.StudyInstanceUID, asked.SeriesInstanceUID = match.study, match.series
-        roles = [build_role(image, scp_role=True) for image in _IMAGES]
+        roles = [build_role(image, scp_role=True) for image in (*_IMAGES, *_OTHERS)]
         with self._association(contexts, roles=roles, handlers=[(evt.EVT_C_STORE, take)]) as association:
             for status, _ in association.send_c_get(asked, StudyRootQueryRetrieveInformationModelGet):
                 self._checked(status)

@@ -12,7 +12,7 @@ from typing import Any
 
 from napari_anomaly.errors import ArchiveError
 
-__all__ = ["SERIES_FIELDS", "STUDY_FIELDS", "Match", "Query"]
+__all__ = ["NAMED", "SERIES_FIELDS", "STUDY_FIELDS", "Match", "Query"]
 
 STUDY_FIELDS = ("PatientName", "PatientID", "StudyDate", "StudyInstanceUID", "AccessionNumber")
 """What is asked of a study."""
@@ -25,6 +25,10 @@ SERIES_FIELDS = (
     "NumberOfSeriesRelatedInstances",
 )
 """What is asked of a series."""
+
+
+NAMED = ("PatientName", "PatientID", "AccessionNumber")
+"""What is asked for with wildcards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,18 @@ class Query:
             "ModalitiesInStudy": self.modality.upper(),
         }
         return {key: value for key, value in given.items() if value}
+
+    def fits(self, study: Mapping[str, Any]) -> bool:
+        """Tell whether a study has the name and the numbers that are asked for, whatever an archive thinks.
+
+        Parameters
+        ----------
+        study
+            Values by DICOM keyword.
+        """
+        return all(
+            _like(str(study.get(key) or ""), wanted) for key, wanted in self.of_study.items() if key in NAMED
+        )
 
     @property
     def of_series(self) -> Mapping[str, str]:
@@ -139,6 +155,16 @@ class Match:
     def to_dict(self) -> dict[str, Any]:
         """Give what JSON can hold; it names the patient."""
         return asdict(self)
+
+
+def _like(found: str, wanted: str) -> bool:
+    """Compare with wildcards, whatever the case; one of a name's scripts suffices, empty parts do not count."""
+    letters = {"*": ".*", "?": "."}
+    pattern = "".join(letters.get(letter, re.escape(letter)) for letter in wanted.rstrip("^"))
+    return any(
+        re.fullmatch(pattern, script.rstrip("^"), re.IGNORECASE | re.DOTALL)
+        for script in (found, *found.split("="))
+    )
 
 
 def _dates(text: str) -> str:

@@ -3,7 +3,8 @@
 Source: DICOM PS3.18 2024, 10.4 (retrieve), 10.5 (store), 10.6 (search).
 """
 
-from collections.abc import Callable, Generator, Iterator
+import re
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,13 +12,14 @@ from typing import Any, TypeVar
 import pydicom
 import requests
 from dicomweb_client.web import DICOMwebClient
+from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
 
 from napari_anomaly.errors import ArchiveError
 from napari_anomaly.io.instances import quiet
 from napari_anomaly.pacs.archive import Address, unlogged
 from napari_anomaly.pacs.credentials import Credential
-from napari_anomaly.pacs.match import SERIES_FIELDS, STUDY_FIELDS, Match, Query
+from napari_anomaly.pacs.match import NAMED, SERIES_FIELDS, STUDY_FIELDS, Match, Query
 
 __all__ = ["WebArchive"]
 
@@ -46,6 +48,15 @@ class _Bearer(AuthBase):
         return request
 
 
+class _Plain(HTTPAdapter):
+    """Send wildcards as they are: both forms are allowed, and some archives know only this one."""
+
+    def send(self, request: Any, *words: Any, **named: Any) -> Any:
+        head, mark, asked = str(request.url).partition("?")
+        request.url = head + mark + asked.replace("%2A", "*").replace("%3F", "?")
+        return super().send(request, *words, **named)
+
+
 class WebArchive:
     """An archive that speaks DICOMweb.
 
@@ -69,6 +80,8 @@ class WebArchive:
             session.auth = HTTPBasicAuth(credential.user.encode(), credential.secret.encode())
         else:
             session.auth = _Bearer(credential.secret if credential is not None else None)
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, _Plain())
         if ca is not None:
             session.verify = str(ca)
         self._address = address
@@ -88,9 +101,11 @@ class WebArchive:
         found = []
         for study in self._ask(
             lambda: self._client.search_for_studies(
-                search_filters=dict(query.of_study), fields=list(STUDY_FIELDS), limit=_MOST
+                search_filters=_loosened(query.of_study), fields=list(STUDY_FIELDS), limit=_MOST
             )
         ):
+            if not query.fits(study):
+                continue
             uid = str(study.get("StudyInstanceUID") or "")
             for series in self._series(uid, query):
                 found.append(Match.of(study, series))
@@ -179,3 +194,11 @@ class WebArchive:
         if problem:
             # Not "from": the cause quotes the query.
             raise ArchiveError(f"{self._address.name} {problem}.") from None
+
+
+def _loosened(asked: Mapping[str, str]) -> dict[str, str]:
+    """Ask for any letter in place of those that some archives do not decode; what comes is looked through here."""
+    return {
+        key: re.sub(r"[^A-Za-z0-9._*?-]", "?", value) if key in NAMED else value
+        for key, value in asked.items()
+    }
