@@ -26,7 +26,8 @@ from napari_anomaly.scan import Scan
 
 OUT = Path(__file__).parents[1] / "docs" / "results" / "rejected-memory.md"
 SHAPE = (40, 48, 40)
-SITES, SCANS = 5, 24
+SITES, SCANS = 4, 20
+PLACES = np.moveaxis(np.indices(SHAPE), 0, -1)
 THRESHOLD = 0.99
 LIMITS = (0.5, 0.7, LIMIT, 1.1, 1.4)
 
@@ -91,7 +92,7 @@ def ball(
 ) -> None:
     half = np.array(SHAPE) / 2
     centre = (where + 1) * half - 0.5
-    apart = np.linalg.norm((np.moveaxis(np.indices(SHAPE), 0, -1) - centre) * 200 / 48, axis=-1)
+    apart = np.linalg.norm((PLACES - centre) * 200 / 48, axis=-1)
     inside = (apart < radius_mm) & (voxels > 15)
     voxels[inside], causes[inside] = value, cause
 

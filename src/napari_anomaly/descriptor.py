@@ -101,12 +101,11 @@ class Describer:
 
     def _measured(self, findings: Findings, finding: Finding) -> Descriptor:
         inside, outside = self._inside(findings, finding)
-        place = np.abs(np.array(finding.centroid_index) - self._middle) / self._width / 2
-        signed = (np.array(finding.centroid_index) - self._middle) / self._width / 2
+        place = (np.array(finding.centroid_index) - self._middle) / self._width / 2
         ball = 2 * (3 * max(finding.volume_mm3, 1e-6) / (4 * np.pi)) ** (1 / 3)
         raw = 0.0
         if self._raw is not None and self._map.raw is not None:
-            raw = float(self._raw(self._map.raw[finding.peak_index]))
+            raw = float(self._raw(np.asarray(self._map.raw[finding.peak_index])))
         numbers = (
             float(np.log10(max(finding.volume_mm3, 1e-6))),
             float(to_decades(finding.peak)),
@@ -119,9 +118,9 @@ class Describer:
             float(outside.std()),
             float(inside.mean() - outside.mean()),
             float(np.log10(max(finding.diameter_mm, 1e-6) / ball)),
-            float(signed[0]),
-            float(signed[1]),
-            float(place[2]),
+            float(place[0]),
+            float(place[1]),
+            float(abs(place[2])),
         )
         words = sorted(_words(finding.where))
         return Descriptor(numbers=numbers, anatomy=tuple(words), contrast=(self._scan.modality or "").lower())
