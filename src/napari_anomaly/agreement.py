@@ -141,7 +141,7 @@ def agreement(reviews: Iterable[Review], *, kappa: bool = True) -> Agreement:
         _pair(readers[i], readers[j], [(said[i], said[j]) for said in verdicts], kappa=kappa)
         for i, j in combinations(range(len(compared)), 2)
     )
-    notes = ()
+    notes: tuple[str, ...] = ()
     if len({review.map_sha256 for review in compared}) > 1:
         notes = ("The scores differ a little between the reviews: some findings may have other numbers.",)
     return Agreement(readers, tuple(keys), verdicts, pairs, notes)

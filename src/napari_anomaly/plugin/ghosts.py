@@ -24,7 +24,8 @@ def dashed(inside: Bool[np.ndarray, "z y x"], axis: int | None) -> Bool[np.ndarr
         Axis across the slices: 0 for axial ones; None for 3D, where the whole surface is given.
     """
     if axis is None:
-        return inside & ~ndimage.binary_erosion(inside)
+        surface: Bool[np.ndarray, "z y x"] = inside & ~ndimage.binary_erosion(inside)
+        return surface
     around = ndimage.generate_binary_structure(3, 1)
     # Neighbours on the same slice only.
     across = np.moveaxis(around, axis, 0)
