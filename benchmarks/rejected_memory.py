@@ -26,10 +26,10 @@ from napari_anomaly.scan import Scan
 
 OUT = Path(__file__).parents[1] / "docs" / "results" / "rejected-memory.md"
 SHAPE = (40, 48, 40)
-SITES, SCANS = 4, 20
+SITES, SCANS = 3, 15
 PLACES = np.moveaxis(np.indices(SHAPE), 0, -1)
 THRESHOLD = 0.99
-LIMITS = (0.5, 0.7, LIMIT, 1.1, 1.4)
+LIMITS = (0.6, LIMIT, 1.2)
 
 # Place in shares of half the head (up, back, aside), radius in mm, intensity; white matter is 64, noise 3.
 KINDS = {

@@ -44,19 +44,19 @@ def test_the_same_in_another_noise_and_gain_is_near() -> None:
     (one,) = a_scan(BRIGHT)
     for seed, gain in ((1, 1.0), (2, 3.5), (3, 0.1)):
         (other,) = a_scan(BRIGHT, seed=seed, gain=gain)
-        assert distances(one, [other])[0] < 0.25
+        assert distances(one, [other])[0] < 0.5
 
 
 def test_left_and_right_are_alike() -> None:
     (one,), (other,) = a_scan(BRIGHT), a_scan(MIRRORED, seed=1)
-    assert distances(one, [other])[0] < 0.25
+    assert distances(one, [other])[0] < 0.5
 
 
 @pytest.mark.parametrize("other", [DARK, LARGE, ELSEWHERE])
 def test_what_looks_different_is_farther(other: tuple) -> None:
     (one,), (near,), (far,) = a_scan(BRIGHT), a_scan(BRIGHT, seed=1), a_scan(other, seed=1)
     close, apart = distances(one, [near, far])
-    assert apart > 1.0 > 3 * close
+    assert apart > 1.0 > 2 * close
 
 
 def test_another_contrast_is_never_like() -> None:

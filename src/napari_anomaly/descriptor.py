@@ -37,8 +37,9 @@ SCALES = MappingProxyType(
 """What is measured, and by how much two findings differ that are of one kind.
 
 Volume in mm3; peak and mean score in decades; raw score and intensities in robust standard deviations of the
-scan; elongation as the logarithm of longest diameter over that of a ball of the same volume; the place in
-standard deviations of the silhouette along each axis, times one half, left and right alike.
+scan, compressed where they are large; elongation as the logarithm of longest diameter over that of a ball of the
+same volume; the place in standard deviations of the silhouette along each axis, times one half, left and right
+alike.
 """
 
 _WORDS = 0.6
@@ -46,6 +47,9 @@ _WORDS = 0.6
 
 _TURN = 0.15
 """The same for embeddings: one minus the cosine between them."""
+
+_LINEAR = 3.0
+"""Standard deviations up to which intensities are compared as they are; beyond, more and more their ratios."""
 
 _AROUND_VOXELS = 3
 _SAMPLE = 200_000
@@ -110,13 +114,12 @@ class Describer:
             float(np.log10(max(finding.volume_mm3, 1e-6))),
             float(to_decades(finding.peak)),
             float(to_decades(finding.mean)),
-            # Far out, the same again is no longer as different.
-            float(np.arcsinh(raw)),
-            float(inside.mean()),
-            float(inside.std()),
-            float(outside.mean()),
-            float(outside.std()),
-            float(inside.mean() - outside.mean()),
+            _soft(raw),
+            _soft(inside.mean()),
+            _soft(inside.std()),
+            _soft(outside.mean()),
+            _soft(outside.std()),
+            _soft(inside.mean() - outside.mean()),
             float(np.log10(max(finding.diameter_mm, 1e-6) / ball)),
             float(place[0]),
             float(place[1]),
@@ -181,6 +184,11 @@ def _words(where: str) -> set[str]:
 _SAYING = frozenset(
     {"left", "right", "both", "sides", "and", "the", "of", "to", "mostly", "next", "near", "in", "on", "at"}
 )
+
+
+def _soft(value: float) -> float:
+    """Keep small differences as they are: far out, the same again is no longer as different."""
+    return float(_LINEAR * np.arcsinh(value / _LINEAR))
 
 
 class _Robust:
