@@ -53,8 +53,10 @@ class Normal:
 
     def mirrored(self) -> Normal:
         """Return the scan with left and right exchanged."""
-        maps = (self.image, self.mask, self.white)
-        return Normal(*(values.flip(-1) for values in maps), self.family, self.tissue.flip(-1))
+        image, mask, white, tissue = (
+            values.flip(-1) for values in (self.image, self.mask, self.white, self.tissue)
+        )
+        return Normal(image, mask, white, self.family, tissue)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +26,9 @@ from napari_anomaly.training.settings import TrainSettings
 from napari_anomaly.training.subjects import Candidate, candidates, read_library, read_subjects, strip
 
 VERSION = "1.0"
+
+SECONDS_BETWEEN_CURVES = 10.0
+"""How often the curve of a training in progress is drawn."""
 
 LARGEST_BYTES = 16 * 2**20
 """A detector must stay small enough to be shipped and mailed."""
@@ -69,7 +74,7 @@ def train(settings: TrainSettings) -> Generator[Progress, None, Path]:
             yield from extract(run, subjects)
             save_run(run, checkpoint)
         subjects += _found_brains(run, heads)
-        yield from fit(run, subjects, read_library(settings.lesion_shapes), checkpoint)
+        yield from _watched(run, fit(run, subjects, read_library(settings.lesion_shapes), checkpoint))
     subjects, heads = yield from _read(held or found[:1], settings)
     subjects += _found_brains(run, heads)
     weights: dict[str, JointNetwork] = {"averaged": run.average.module.eval(), "last": run.network.eval()}  # type: ignore[dict-item]
@@ -77,6 +82,20 @@ def train(settings: TrainSettings) -> Generator[Progress, None, Path]:
     network = weights[next(iter(ranked))]
     done = yield from finish(network, subjects, seed=settings.seed)
     return write(run, network, replace(done, weights=ranked), found, held)
+
+
+def _watched(run: Run, steps: Generator[Progress, None, None]) -> Generator[Progress, None, None]:
+    """Draw the curve beside the detector every few seconds, so that it can be watched."""
+    drawn = -math.inf
+    picture = run.settings.out.with_suffix(".png")
+    try:
+        for progress in steps:
+            if time.monotonic() - drawn > SECONDS_BETWEEN_CURVES and len(run.curve) > 1:
+                draw_curve(run.curve, picture)
+                drawn = time.monotonic()
+            yield progress
+    finally:
+        steps.close()
 
 
 def write(
