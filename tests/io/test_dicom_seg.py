@@ -92,6 +92,24 @@ def test_frames_of_an_enhanced_file_get_their_own(tmp_path, shared):
     np.testing.assert_array_equal(back, to_slices(findings.labels, scan)[order])
 
 
+def test_one_of_several_volumes_of_a_file_gets_its_own(tmp_path):
+    times = {k: {"TemporalPositionIndex": k % 2 + 1} for k in range(12)}
+    path = enhanced(
+        tmp_path / "one.dcm",
+        np.repeat(SLICES, 2, axis=0),
+        positions=np.repeat(places(6), 2, axis=0),
+        frame_tags=times,
+    )
+    scan = io.read_scan(path, volume=1)
+    anomaly_map, findings = case_of(scan)
+    send(tmp_path, to_mask(findings), findings, anomaly_map, scan)
+    seg = highdicom.seg.segread(tmp_path / "a.dcm")
+    back = seg.get_pixels_by_source_frame(
+        f"{ROOT}8.1", list(range(2, 13, 2)), combine_segments=True, assert_missing_frames_are_empty=True
+    )
+    np.testing.assert_array_equal(back, to_slices(findings.labels, scan))
+
+
 def test_an_empty_mask_is_an_empty_segment(tmp_path):
     classic(tmp_path / "in", SLICES)
     scan = io.read_scan(tmp_path / "in")

@@ -2,11 +2,11 @@ import warnings
 
 import numpy as np
 import pytest
+from pydicom import Dataset
 
 from dicoms import classic, enhanced, places, ramp
 from napari_anomaly import io
 from napari_anomaly.errors import ScanError
-from napari_anomaly.io.dicom import to_slices
 from napari_anomaly.io.dicom_sources import making, sources_of
 
 SLICES = ramp((6, 8, 7))
@@ -21,17 +21,32 @@ def test_headers_are_whole_and_in_the_order_of_the_slices(tmp_path):
     assert (first.PatientSex, first.DeidentificationMethod) == ("", "not stated by the source")
     assert "PixelData" not in first
     assert sources.of_slice(2)[1] is None
-    np.testing.assert_array_equal(sources.lay(scan.voxels, scan), SLICES)
 
 
-def test_frames_of_one_file_are_laid_where_it_has_them(tmp_path):
+def test_frames_of_one_file_come_in_the_order_of_the_slices_and_keep_their_numbers(tmp_path):
     order = [3, 0, 5, 1, 2, 4]
     scan = io.read_scan(enhanced(tmp_path / "one.dcm", SLICES[order], positions=places(6)[order]))
     sources = sources_of(scan)
     assert sources.multiframe
-    np.testing.assert_array_equal(sources.lay(scan.voxels, scan), SLICES[order])
-    assert not np.array_equal(sources.lay(scan.voxels, scan), to_slices(scan.voxels, scan))
+    groups = sources.datasets[0].PerFrameFunctionalGroupsSequence
+    found = [each.PlanePositionSequence[0].ImagePositionPatient for each in groups]
+    np.testing.assert_allclose(found, [frame.position for frame in sources.frames])
     assert [sources.of_slice(k)[1] for k in range(6)] == [order.index(k) + 1 for k in range(6)]
+    made, reference, derived, frame = Dataset(), Dataset(), Dataset(), Dataset()
+    reference.ReferencedFrameNumber = 2
+    derived.SourceImageSequence, frame.DerivationImageSequence = [reference], [derived]
+    made.PerFrameFunctionalGroupsSequence = [frame]
+    sources.renumber(made)
+    assert reference.ReferencedFrameNumber == order.index(1) + 1
+
+
+def test_frames_of_other_volumes_are_left_out(tmp_path):
+    times = {k: {"TemporalPositionIndex": k % 2 + 1} for k in range(12)}
+    twice = np.repeat(SLICES, 2, axis=0), np.repeat(places(6), 2, axis=0)
+    path = enhanced(tmp_path / "one.dcm", twice[0], positions=twice[1], frame_tags=times)
+    sources = sources_of(io.read_scan(path, volume=1))
+    assert sources.datasets[0].NumberOfFrames == 6
+    assert [sources.of_slice(k)[1] for k in range(6)] == [2, 4, 6, 8, 10, 12]
 
 
 def test_files_that_are_gone_are_told(tmp_path):

@@ -9,6 +9,7 @@ Source: DICOM PS3.3 2024.
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -237,11 +238,13 @@ def _windows(series: Series) -> tuple[Mapping[str, Any], ...]:
         _list(series.header.get(key))
         for key in ("WindowCenter", "WindowWidth", "WindowCenterWidthExplanation")
     )
-    pairs = zip(centres, widths, strict=False)
-    return tuple(
-        {"center": float(c), "width": float(w), "name": str(names[n]) if n < len(names) else ""}
-        for n, (c, w) in enumerate(pairs)
-    )
+    windows = []
+    for n, (centre, width) in enumerate(zip(centres, widths, strict=False)):
+        # A window that is no number is no reason to refuse the scan.
+        with suppress(TypeError, ValueError):
+            name = str(names[n]) if n < len(names) else ""
+            windows.append({"center": float(centre), "width": float(width), "name": name})
+    return tuple(windows)
 
 
 def _list(value: Any) -> list[Any]:

@@ -3,8 +3,6 @@
 Source: DICOM PS3.3 2024, A.75 (Parametric Map IOD), C.7.6.16.2.11 (real world value mapping).
 """
 
-from copy import deepcopy
-
 import highdicom
 import numpy as np
 from pydicom import Dataset
@@ -42,11 +40,11 @@ def parametric_map(anomaly_map: AnomalyMap, scan: Scan, *, sources: Sources | No
     ScanError
         If the source files lack what a map must refer to, or are no longer there.
     """
-    stored = np.ascontiguousarray(to_slices(anomaly_map.score, scan), dtype=np.float32)
     sources = sources_of(scan) if sources is None else sources
+    stored = np.ascontiguousarray(to_slices(anomaly_map.score, scan), dtype=np.float32)
     with making("DICOM parametric map", scan):
         made: Dataset = highdicom.pm.ParametricMap(
-            source_images=_only(sources),
+            source_images=sources.datasets,
             pixel_array=stored,
             contains_recognizable_visual_features=False,
             real_world_value_mappings=[_meaning()],
@@ -56,7 +54,7 @@ def parametric_map(anomaly_map: AnomalyMap, scan: Scan, *, sources: Sources | No
             series_description="napari-anomaly map (research)",
             **sources.about(anomaly_map, offset=_SERIES_OFFSET),
         )
-        _renumber(made, sources)
+        sources.renumber(made)
         fill_laterality(made)
     return made
 
@@ -80,25 +78,3 @@ def _meaning() -> highdicom.pm.RealWorldValueMapping:
         intercept=0.0,
         quantity_definition=RANK,
     )
-
-
-def _only(sources: Sources) -> list[Dataset]:
-    """Leave out frames of other volumes: a map says nothing of them."""
-    if not sources.multiframe:
-        return list(sources.datasets)
-    whole = sources.datasets[0]
-    kept = deepcopy(whole)
-    groups = whole.PerFrameFunctionalGroupsSequence
-    kept.PerFrameFunctionalGroupsSequence = [groups[frame.index] for frame in sources.frames]
-    kept.NumberOfFrames = len(sources.frames)
-    return [kept]
-
-
-def _renumber(made: Dataset, sources: Sources) -> None:
-    """Name the frames of an enhanced source as its whole file numbers them."""
-    if not sources.multiframe:
-        return
-    for groups in made.PerFrameFunctionalGroupsSequence:
-        for derivation in groups.get("DerivationImageSequence", ()):
-            for source in derivation.SourceImageSequence:
-                source.ReferencedFrameNumber = sources.frames[int(source.ReferencedFrameNumber) - 1].index + 1

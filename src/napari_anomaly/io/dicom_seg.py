@@ -17,6 +17,7 @@ from pydicom.sr.coding import Code
 from napari_anomaly.anomaly import AnomalyMap
 from napari_anomaly.export import Mask
 from napari_anomaly.findings import Finding, Findings
+from napari_anomaly.io.dicom import to_slices
 from napari_anomaly.io.dicom_codes import algorithm, sites
 from napari_anomaly.io.dicom_sources import Sources, making, save, sources_of
 from napari_anomaly.scan import Scan
@@ -65,7 +66,7 @@ def segmentation(
     """
     labels, named = _segments(mask, findings)
     sources = sources_of(scan) if sources is None else sources
-    stored = sources.lay(labels, scan)
+    stored = np.ascontiguousarray(to_slices(labels, scan))
     with making("DICOM segmentation", scan):
         described = [
             _description(number, name, _regions(finding, findings, anomaly_map), anomaly_map)
@@ -82,6 +83,7 @@ def segmentation(
             omit_empty_frames=bool(stored.any()),
             **sources.about(anomaly_map, offset=_SERIES_OFFSET),
         )
+        sources.renumber(made)
     return made
 
 

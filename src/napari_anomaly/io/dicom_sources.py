@@ -15,14 +15,12 @@ from typing import Any
 from zipfile import BadZipFile
 
 import highdicom
-import numpy as np
 import pydicom
-from jaxtyping import Shaped
 from pydicom import Dataset
 
 from napari_anomaly.anomaly import AnomalyMap
 from napari_anomaly.errors import ScanError
-from napari_anomaly.io.dicom import frames_of, to_slices
+from napari_anomaly.io.dicom import frames_of
 from napari_anomaly.io.instances import Frame, opener, quiet
 from napari_anomaly.scan import Scan
 
@@ -42,7 +40,7 @@ class Sources:
     Parameters
     ----------
     datasets
-        One for each file, in the order of the slices.
+        One for each file, in the order of the slices; of an enhanced file the slices alone, in their order.
     frames
         The slices of the scan, in their order.
     """
@@ -55,14 +53,15 @@ class Sources:
         """Whether one file holds all slices."""
         return len(self.datasets) == 1 and "NumberOfFrames" in self.datasets[0]
 
-    def lay(self, array_zyx: Shaped[np.ndarray, "z y x"], scan: Scan) -> Shaped[np.ndarray, "f r c"]:
-        """Lay an array where the source files have their images; other frames of an enhanced file stay 0."""
-        slices = to_slices(array_zyx, scan)
+    def renumber(self, made: Dataset) -> None:
+        """Name the frames of an enhanced source as its whole file numbers them, in what was made of some of them."""
         if not self.multiframe:
-            return np.ascontiguousarray(slices)
-        stored = np.zeros((int(self.datasets[0].NumberOfFrames), *slices.shape[1:]), slices.dtype)
-        stored[[frame.index for frame in self.frames]] = slices
-        return stored
+            return
+        for groups in made.PerFrameFunctionalGroupsSequence:
+            for derivation in groups.get("DerivationImageSequence", ()):
+                for source in derivation.SourceImageSequence:
+                    number = int(source.ReferencedFrameNumber)
+                    source.ReferencedFrameNumber = self.frames[number - 1].index + 1
 
     def of_slice(self, number: int) -> tuple[Dataset, int | None]:
         """Give the file of a slice, and the number of its frame, from 1, where the file holds several."""
@@ -133,9 +132,10 @@ def making(what: str, scan: Scan) -> Iterator[None]:
         try:
             yield
         except (AttributeError, ValueError, KeyError, TypeError) as error:
+            why = " ".join(str(error).split())[:200].rstrip(".")
             raise ScanError(
-                f"No {what} of {scan.name} can be made: {' '.join(str(error).split())[:200]}. Its source files "
-                "lack what a result must refer to; export the series again from its archive."
+                f"No {what} of {scan.name} can be made: {why}. Its source files lack what a result must refer to; "
+                "export the series again from its archive."
             ) from error
 
 
@@ -161,7 +161,16 @@ def _headers(frames: tuple[Frame, ...]) -> list[Dataset]:
                 found.append(pydicom.dcmread(file, stop_before_pixels=True, force=True))
             _mend(found[-1])
     _share(found[0], frames[0])
+    if len(found) == 1 and "PerFrameFunctionalGroupsSequence" in found[0]:
+        _narrow(found[0], frames)
     return found
+
+
+def _narrow(source: Dataset, frames: tuple[Frame, ...]) -> None:
+    """Leave out frames of other volumes, which lie at the same places: nothing is said of them."""
+    groups = source.PerFrameFunctionalGroupsSequence
+    source.PerFrameFunctionalGroupsSequence = [groups[frame.index] for frame in frames]
+    source.NumberOfFrames = len(frames)
 
 
 def _mend(source: Dataset) -> None:

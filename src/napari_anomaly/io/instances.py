@@ -20,6 +20,7 @@ import numpy as np
 import pydicom
 from jaxtyping import Float64
 from pydicom import Dataset
+from pydicom.datadict import keyword_for_tag
 from pydicom.uid import UID
 
 from napari_anomaly.errors import UnreadableScan
@@ -38,6 +39,17 @@ _TAGS = [
     *("WindowCenterWidthExplanation", "PixelPaddingValue", "BurnedInAnnotation", "ModalityLUTSequence"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DirectoryRecordSequence"),
 ]
+_LARGEST = 1e30  # of slope and intercept: 32-bit floats hold what comes of it
+# Must be single whole numbers where they are there.
+_COUNTS = {
+    *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsStored", "BitsAllocated"),
+    "PixelRepresentation",
+}
+# A scan can be read without these.
+_DISPENSABLE = {
+    *("WindowCenter", "WindowWidth", "WindowCenterWidthExplanation", "SeriesNumber", "InstanceNumber"),
+    *("SeriesDescription", "ProtocolName", "StudyDate", "SeriesDate"),
+}
 _LARGEST_MEMBER = 1 << 32  # bytes; a .zip can claim any size
 # Groups 0002 and 0008 in little endian: how a file begins that was stored without a preamble.
 _BARE = (
@@ -224,12 +236,41 @@ def _instance(place: Place, open_place: Opener) -> Instance | None:
         header = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
     if "DirectoryRecordSequence" in header:
         return None
+    _check_values(header)
     if not header.get("SOPClassUID") or not header.get("SeriesInstanceUID"):
         return _broken(place, "its header breaks off before it says of which kind and series it is")
     if not header.get("Rows") or not header.get("Columns"):
         kind = UID(str(header.SOPClassUID)).name
         return Instance(place, header, (), f"no image ({kind})")
     return Instance(place, header, _frames(place, header))
+
+
+def _check_values(header: Dataset) -> None:
+    """Decode all values now, so that those that are damaged fail here and not where they are needed.
+
+    Raises
+    ------
+    Exception
+        Of any kind: pydicom has many. The caller knows.
+    """
+    for tag in list(header.keys()):
+        try:
+            element = header[tag]
+        except Exception:
+            if keyword_for_tag(tag) not in _DISPENSABLE:
+                raise
+            del header[tag]
+            continue
+        if element.keyword in _COUNTS and element.value not in (None, ""):
+            int(element.value)
+    if "ImageType" in header:
+        header.ImageType = [str(kind) for kind in _several(header.ImageType)]
+
+
+def _several(value: Any) -> list[Any]:
+    if value is None or value == "":
+        return []
+    return [value] if isinstance(value, (str, bytes, int, float)) else list(value)
 
 
 @contextmanager
@@ -300,14 +341,30 @@ def _frame(place: Place, index: int, header: Dataset, where: list[Dataset]) -> F
         across=across,
         down=down,
         spacing=(float(spacing[0]), float(spacing[1])),
-        slope=_number(ask("RescaleSlope"), 1.0) or 1.0,
-        intercept=_number(ask("RescaleIntercept"), 0.0) or 0.0,
+        slope=_rescale(ask("RescaleSlope"), 1.0),
+        intercept=_rescale(ask("RescaleIntercept"), 0.0),
         bits=min(32, max(1, int(header.get("BitsStored") or 16))),
         signed=bool(header.get("PixelRepresentation")),
         inverted=_inverted(header),
         marks=marks,
         localiser="LOCALIZER" in kinds,
     )
+
+
+def _rescale(value: Any, otherwise: float) -> float:
+    """Give a number of the rescaling; one that is there and none would change every voxel.
+
+    Raises
+    ------
+    ValueError
+        If it is no number, or a slope of 0.
+    """
+    if value is None:
+        return otherwise
+    number = _number(value)
+    if number is None or (otherwise and not number) or abs(number) > _LARGEST:
+        raise ValueError("the rescaling is damaged")
+    return number
 
 
 def _inverted(header: Dataset) -> bool:

@@ -13,7 +13,7 @@ from pydicom.uid import UID
 
 from napari_anomaly.errors import BadGeometry, UnreadableScan
 from napari_anomaly.geometry import reorder
-from napari_anomaly.io.instances import Frame, Instance, Opener, Place, instances_in, opener, places_in
+from napari_anomaly.io.instances import Frame, Instance, Opener, Place, instances_in, opener, places_in, quiet
 from napari_anomaly.io.stack import Stack, slice_affine, stack
 
 __all__ = ["Listing", "Series", "list_series"]
@@ -156,7 +156,7 @@ def list_series(path: Path) -> Listing:
     UnreadableScan
         If there is no DICOM file.
     """
-    with opener() as open_place:
+    with quiet(), opener() as open_place:
         instances = list(_asked(path, open_place))
         damaged = tuple(f"{each.place.name}: {each.problem}" for each in instances if not each.header)
         by_uid: dict[str, list[Instance]] = {}

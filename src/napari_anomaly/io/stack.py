@@ -20,6 +20,12 @@ __all__ = ["Stack", "slice_affine", "stack"]
 _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _SAME_MM = 0.01
 """Slices nearer than this lie at the same place."""
+_FARTHEST_MM = 100_000.0
+"""No part of a patient lies farther away; a number that is larger is damaged."""
+_STEEPEST = 60.0
+"""No gantry tilts as far, in degrees; a row of slices that does is damaged."""
+_MOST_PLANES = 16
+"""The straight grid has at most this many planes for each slice; a gap that asks for more is damaged."""
 _SHIFT_PX = 0.25
 """Slices may drift sideways by this share of a pixel from the first to the last: rounding of a header."""
 _EVEN = 0.1
@@ -132,6 +138,11 @@ def _check_plane(frames: tuple[Frame, ...]) -> None:
                 f"{frame.name} does not say where it lies (position, orientation or pixel spacing is missing). "
                 "Export the series again as original images, not as pictures of them."
             )
+        if max(np.abs(frame.position).max(), *frame.spacing) > _FARTHEST_MM:
+            raise BadGeometry(
+                f"{frame.name} lies farther than {_FARTHEST_MM / 1000:.0f} m away from the scanner's centre, or its "
+                "pixels are as large. Its header is damaged: export the series again."
+            )
         lengths = np.linalg.norm([frame.across, frame.down], axis=1)
         if np.abs(lengths - 1).max() > 1e-2 or abs(frame.across @ frame.down) > 1e-3:
             raise BadGeometry(
@@ -217,7 +228,13 @@ def _shifts(
             "It may belong to another series: take it out, or export the series again."
         )
     aside = np.linalg.norm(places[-1] - places[0] - depths[-1] * np.cross(first.across, first.down))
-    return shifts, float(np.degrees(np.arctan2(aside, depths[-1])))
+    tilt = float(np.degrees(np.arctan2(aside, depths[-1])))
+    if tilt > _STEEPEST:
+        raise BadGeometry(
+            f"The row of slices leans by {tilt:.0f} degrees from {row[0].name} to {row[-1].name}; up to "
+            f"{_STEEPEST:.0f} are possible. Positions in the headers are damaged: export the series again."
+        )
+    return shifts, tilt
 
 
 def _step(row: tuple[Frame, ...], depths: Float64[np.ndarray, " n"]) -> tuple[float, bool, tuple[str, ...]]:
@@ -231,6 +248,12 @@ def _step(row: tuple[Frame, ...], depths: Float64[np.ndarray, " n"]) -> tuple[fl
     _refuse_missing(row, gaps)
     # The lower quartile: a single overlap does not make the whole grid fine.
     planes = round(float(depths[-1]) / float(np.quantile(gaps, 0.25, method="lower")))
+    if planes > _MOST_PLANES * len(row):
+        widest = int(gaps.argmax())
+        raise BadGeometry(
+            f"{row[widest].name} and {row[widest + 1].name} lie {gaps[widest]:.0f} mm apart, most others "
+            f"{np.median(gaps):.2f} mm. They may belong to different series: export the series again."
+        )
     step = float(depths[-1]) / max(1, planes)
     told = (
         f"Slices lie {gaps.min():.2f} to {gaps.max():.2f} mm apart: resampled to planes {step:.2f} mm apart."

@@ -33,6 +33,8 @@ _WORDS = {
     413: "takes no file as large as this one. Ask where your archive is looked after",
 }
 
+_NO_DICOM = "answers with something that is no DICOM. Check that the address is that of its DICOMweb"
+
 T = TypeVar("T")
 
 
@@ -171,6 +173,8 @@ class WebArchive:
         with unlogged(), quiet():
             try:
                 yield
+            except (requests.exceptions.InvalidJSONError, requests.exceptions.ContentDecodingError):
+                problem = _NO_DICOM
             except requests.HTTPError as error:
                 status = error.response.status_code if error.response is not None else 0
                 problem = _WORDS.get(status, f"answers with an error ({status}). Try again later")
@@ -188,9 +192,7 @@ class WebArchive:
                 pydicom.errors.InvalidDicomError,
                 EOFError,
             ):
-                problem = (
-                    "answers with something that is no DICOM. Check that the address is that of its DICOMweb"
-                )
+                problem = _NO_DICOM
         if problem:
             # Not "from": the cause quotes the query.
             raise ArchiveError(f"{self._address.name} {problem}.") from None
