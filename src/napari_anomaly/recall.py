@@ -27,7 +27,7 @@ __all__ = ["LIMIT", "VARIABLE", "Like", "Memory", "Remembered", "Reviewed", "ali
 VARIABLE = "NAPARI_ANOMALY_MEMORY"
 """Environment variable that names the file; it goes before the reader's data folder."""
 
-LIMIT = 0.9
+LIMIT = 0.6
 """Distance up to which a finding is like one that was rejected: see `napari_anomaly.descriptor.distances`."""
 
 _SCHEMA_VERSION = 1
