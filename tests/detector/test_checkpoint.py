@@ -80,6 +80,33 @@ def test_a_detector_of_another_region_needs_no_extraction(tmp_path, networks):
     assert load(path).extraction is None
 
 
+def test_a_detector_that_knows_fewer_maps_of_the_tissues_says_the_same(path, networks, tmp_path):
+    network = networks[0].eval()
+    tensors, facts = load_file(path), read_card(path)
+    for part, fold, channels in (("plane", 4, 12), ("volume", 8, 8)):
+        key = f"network/{part}.trunk.stem.0.weight"
+        tensors[key] = tensors[key][:, : fold * channels].contiguous()
+        # what it has not learned, the full network must not use either
+        getattr(network, part).trunk.stem[0].weight.data[:, fold * channels :] = 0
+    older = tmp_path / "older.safetensors"
+    save_file(tensors, older, metadata=_header(path))
+    generator = torch.Generator().manual_seed(1)
+    slices = torch.randn(2, network.plane.inputs, 32, 32, generator=generator)
+    volume = torch.randn(1, network.volume.inputs, 32, 32, 32, generator=generator)
+    where, scan_of = torch.tensor([-0.5, 0.5]), torch.tensor([0, 0])
+    with torch.no_grad():
+        loaded = load(older)
+        answers = [n(slices, volume, where, scan_of) for n in (loaded.network, network)]
+    assert loaded.card == facts
+    for name in ("joint", "plane", "volume"):
+        assert torch.allclose(*(getattr(answer, name) for answer in answers), atol=2e-2)
+
+
+def _header(path):
+    size = struct.unpack("<Q", path.read_bytes()[:8])[0]
+    return json.loads(path.read_bytes()[8 : 8 + size])["__metadata__"]
+
+
 def test_saving_replaces_and_leaves_nothing_else(path, networks):
     save(path, BRAIN.model_copy(update={"version": "2.0"}), *networks)
     assert load(path).version == "2.0"

@@ -19,6 +19,7 @@ from napari_anomaly.training.normals import (
     load_volume,
     make_normal,
     recolour,
+    strip_sloppily,
     synthesise,
 )
 from small_subjects import (
@@ -386,3 +387,16 @@ def test_a_mirrored_normal_is_mirrored_whole():
         assert torch.equal(getattr(mirrored, name), getattr(normal, name).flip(-1))
     assert not torch.equal(mirrored.image, normal.image)
     assert mirrored.family == normal.family
+
+
+def test_a_sloppy_extraction_leaves_patches_around_the_whole_brain():
+    brain = label_subject().mask
+    extra = []
+    for seed in range(8):
+        kept = strip_sloppily(brain, np.random.default_rng(seed))
+        assert (kept & brain).sum() == brain.sum()
+        extra.append(float((kept & ~brain).sum()) / float(brain.sum()))
+        reach = torch.nn.functional.max_pool3d(brain[None, None].float(), 11, stride=1, padding=5)[0, 0] > 0
+        assert not (kept & ~reach).any()
+    assert min(extra) < max(extra)
+    assert 0.005 < np.mean(extra) < 0.4

@@ -153,7 +153,7 @@ def load(name: str | Path) -> Detector:
     extraction = None if card.extraction_widths is None else VolumeNetwork(2, 1, card.extraction_widths)
     try:
         tensors = {key: value.float() for key, value in load_file(path).items()}
-        network.load_state_dict(_part(tensors, "network/"), strict=True)
+        network.load_state_dict(_widened(_part(tensors, "network/"), network), strict=True)
         if extraction is not None:
             extraction.load_state_dict(_part(tensors, "extraction/"), strict=True)
     except (SafetensorError, RuntimeError) as error:
@@ -161,6 +161,19 @@ def load(name: str | Path) -> Detector:
             f"The weights in {path.name} are damaged or do not fit its description. Fetch or train it anew."
         ) from error
     return Detector(card, _sha256(path), network.eval(), None if extraction is None else extraction.eval())
+
+
+def _widened(tensors: dict[str, Any], network: nn.Module) -> dict[str, Any]:
+    """Let a network that was trained with fewer maps of the tissue model ignore the ones it does not know."""
+    known = network.state_dict()
+    for key in ("plane.trunk.stem.0.weight", "volume.trunk.stem.0.weight"):
+        weight = tensors.get(key)
+        if weight is not None and weight.shape[1] < known[key].shape[1]:
+            # the maps come last, so their weights do
+            padded = known[key].new_zeros(known[key].shape)
+            padded[:, : weight.shape[1]] = weight
+            tensors[key] = padded
+    return tensors
 
 
 def save(path: Path, card: Card, network: nn.Module, extraction: nn.Module | None) -> None:

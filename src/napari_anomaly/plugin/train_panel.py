@@ -23,7 +23,7 @@ from napari_anomaly.training.survey import Survey, survey
 __all__ = ["TrainPanel"]
 
 _FIELDS: dict[str, tuple[str, Any, dict[str, Any]]] = {
-    "normals": ("Normal scans", Path, {"mode": "d"}),
+    "normals": ("Normals", Path, {"mode": "d"}),
     "label_maps": ("Label maps", Path, {"mode": "d", "nullable": True}),
     "region": ("Region", None, {"choices": ("brain", "body")}),
     "minutes": ("Minutes", float, {"min": 1.0, "max": 100_000.0, "step": 10.0}),

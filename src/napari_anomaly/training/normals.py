@@ -32,6 +32,10 @@ STRIPPED = 0.5
 """Share of the scans from whole-head label maps that are skull-stripped; real scans always are, within `FIELD`."""
 
 
+SLOPPY = 0.6
+"""Share of the skull-stripped scans from label maps on which the extraction left something else than brain."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Normal:
     """A normal scan, ready to be painted on."""
@@ -216,9 +220,36 @@ def make_normal(
     image = acquire(image, rng, device)
     if subject.kind in ("t1", "flair") or (subject.kind == "labels" and rng.random() < STRIPPED):
         # brain extraction leaves zeros, and a mask that is never exact covers some of them
+        if subject.kind == "labels" and rng.random() < SLOPPY:
+            brain = strip_sloppily(brain, rng)
         image = torch.where(brain, image, torch.zeros((), device=device))
     mask = jitter_mask(brain, rng)
     return Normal(normalise(image, mask).half(), mask, (_mean(white, 3) > 0.6) & mask, family, tissue * mask)
+
+
+def strip_sloppily(brain: Tensor, rng: np.random.Generator) -> Tensor:
+    """Extract a brain as programs do: here and there meninges, sinuses and fluid stay.
+
+    Parameters
+    ----------
+    brain : Tensor
+        The brain, bool.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    Tensor
+        What is left of the head, bool: the brain and patches of up to 5 mm around it.
+    """
+    around = _mean(brain, 2 * int(rng.integers(2, 6)) + 1) > 0
+    patches = field(
+        tuple(brain.shape),
+        coarse=float(rng.uniform(18, 45)),
+        seed=int(rng.integers(2**31)),
+        device=brain.device,
+    )
+    return brain | (around & (patches > float(rng.uniform(0.2, 1.2))))
 
 
 def deep_white(image: Tensor, mask: Tensor, kind: str) -> Tensor:
