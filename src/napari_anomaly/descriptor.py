@@ -206,7 +206,9 @@ class _Robust:
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Turn these."""
-        return np.nan_to_num((np.asarray(values, dtype=np.float64) - self._middle) / self._spread)
+        # a single value stays an array
+        scaled = (np.asarray(values, dtype=np.float64) - self._middle) / self._spread
+        return np.asarray(np.nan_to_num(scaled))
 
 
 def _silhouette(

@@ -100,9 +100,10 @@ def divide(
 ) -> UInt8[np.ndarray, "z y x"]:
     """Divide a region into the parts that its scores show, or else its shape.
 
-    What does not touch, because it was merged, comes apart again as it was. Else the region is looked at from rising heights; where its second largest part is largest, its parts are told
-    apart, and a watershed gives every voxel to one of them. Where no height divides it, the same is done with
-    the distance from its border, which comes apart at a waist.
+    What does not touch, because it was merged, comes apart again as it was. Else the region is looked at from
+    rising heights; where its second largest part is largest, its parts are told apart, and a watershed gives
+    every voxel to one of them. Where no height divides it, the same is done with the distance from its border,
+    which comes apart at a waist.
 
     Parameters
     ----------
@@ -168,7 +169,8 @@ def _told_apart(
 ) -> tuple[Integer[np.ndarray, "z y x"], float]:
     """Give the parts above the height that tells them best, and the size of the second largest."""
     here = heights[inside]
-    best, second = inside.astype(np.uint32), 0.0
+    best: Integer[np.ndarray, "z y x"] = inside.astype(np.uint32)
+    second = 0.0
     for level in np.unique(np.quantile(here, np.linspace(0, 1, _LEVELS, endpoint=False))):
         above = inside & (heights >= level)
         labels = cc3d.connected_components(above, connectivity=26, out_dtype=np.uint32)
@@ -188,7 +190,8 @@ def _smooth(
     """Smooth within a region by about a voxel, so that noise makes no parts."""
     weight = ndimage.gaussian_filter(inside.astype(np.float32), 0.8)
     smooth = ndimage.gaussian_filter(np.where(inside, values, 0).astype(np.float32), 0.8)
-    return np.where(inside, smooth / np.maximum(weight, 1e-6), smooth.min()).astype(np.float32)
+    evened: Float32[np.ndarray, "z y x"] = np.where(inside, smooth / np.maximum(weight, 1e-6), smooth.min())
+    return evened.astype(np.float32)
 
 
 def _supervoxel_means(

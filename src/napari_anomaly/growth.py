@@ -101,12 +101,12 @@ def _taken_in(means: Mapping[int, float], neighbours: Mapping[int, list[int]], s
         contrast = abs(inside.mean - ring.mean)
         if waiting and contrast > _SPREADS * np.hypot(inside.spread, ring.spread):
             best = max(best, _Border((waiting[0][0] - cost) * contrast, len(order)))
-    return order[: best.count]
+    return order[: best.voxels_in]
 
 
 class _Border(NamedTuple):
     strength: float
-    count: int
+    voxels_in: int
 
 
 class _Values:

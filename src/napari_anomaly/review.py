@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 from jaxtyping import Bool, Int32, Integer
@@ -419,7 +419,8 @@ def _runs_of(
     begins = np.concatenate(([0], breaks))
     lengths = np.diff(np.append(begins, flat.size))
     rows = zip(flat[begins].tolist(), lengths.tolist(), values[begins].tolist(), strict=True)
-    return tuple(kind.model_construct(start=s, length=n, value=v) for s, n, v in rows)
+    made = [kind.model_construct(start=s, length=n, value=v) for s, n, v in rows]
+    return cast(tuple[_R, ...], tuple(made))
 
 
 def _written_over(runs: Iterable[_Run], new: Iterable[_Run], kind: type[_R]) -> tuple[_R, ...]:

@@ -65,7 +65,9 @@ def run(options: argparse.Namespace) -> bool:
     def one(case: _Input) -> None:
         scan = case.place.read()
         if options.dicom and scan.source.format != "dicom":
-            raise ScanError(f"{scan.name} was not read from DICOM: leave --dicom out, or name its DICOM series.")
+            raise ScanError(
+                f"{scan.name} was not read from DICOM: leave --dicom out, or name its DICOM series."
+            )
         # Folders of DICOM are often called by the patient's name.
         scan = names.distinct(scan, case.label, str(scan.source.details.get("tag", case.place.folder)))
         if not options.overwrite:

@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
-from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from napari_anomaly import io
@@ -94,9 +93,7 @@ class ReviewExport(QWidget):
         self.menu.addSeparator()
         self.menu.addAction("BIDS derivatives...", lambda: self._ask_derivatives())
         self.menu.addAction("Agreement of readers (CSV)...", lambda: self._ask_agreement())
-        self.archive = QAction("For the archive (DICOM)...", self.menu)
-        self.archive.triggered.connect(lambda: self._ask_archive())
-        self.menu.addAction(self.archive)
+        self.archive: Any = self.menu.addAction("For the archive (DICOM)...", lambda: self._ask_archive())
 
     def refresh(self) -> None:
         """Show where the review is kept."""

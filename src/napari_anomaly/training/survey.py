@@ -25,11 +25,9 @@ class Surveyed:
     Parameters
     ----------
     name
-        Its name, without the folder.
-    sides
-        Voxels along the file's own axes; empty where it cannot be read.
-    spacing_mm
-        Sides of a voxel.
+        Of the file, without its folder.
+    sides, spacing_mm
+        Voxels along the file's own axes, and their sides; empty where it cannot be read.
     taken_for
         What training takes it for: "T1", "FLAIR", "label map"; "" where it cannot be used.
     remarks
@@ -45,15 +43,7 @@ class Surveyed:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """All files of a folder.
-
-    Parameters
-    ----------
-    files
-        By name.
-    remarks
-        What is to be said of the folder as a whole.
-    """
+    """All files of a folder by name, and what is to be said of it as a whole."""
 
     files: tuple[Surveyed, ...]
     remarks: tuple[str, ...] = field(default=())
@@ -82,7 +72,7 @@ class Survey:
 
 
 def survey(folder: Path, *, are_labels: bool = False) -> Survey:
-    """Look at every NIfTI file of a folder as training would.
+    """Look at every NIfTI file of a folder as training would; what is wrong with one is its remark, never an error.
 
     Parameters
     ----------
@@ -90,11 +80,6 @@ def survey(folder: Path, *, are_labels: bool = False) -> Survey:
         Folder; files below its sub-folders are not used.
     are_labels : bool, default False
         Whether it holds label maps.
-
-    Returns
-    -------
-    Survey
-        What is wrong with a file is its remark, never an error.
     """
     if not folder.is_dir():
         return Survey((), (f"{folder} is no folder.",))
