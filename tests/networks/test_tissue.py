@@ -83,6 +83,22 @@ def test_what_a_voxel_looks_like_is_the_same_in_any_contrast(atlas, white, grey)
     assert looks[1][head(SIDES) > 0.75][share[head(SIDES) > 0.75] > 0].mean() > 0.8
 
 
+def test_fluid_is_as_bright_in_the_ventricles_as_outside():
+    distance = head(ATLAS_SHAPE[1:])
+    atlas = torch.zeros(ATLAS_SHAPE)
+    atlas[3] = torch.sigmoid(20 * (0.4 - distance))
+    atlas[0] = torch.sigmoid(20 * (distance - 0.4)) * torch.sigmoid(20 * (0.75 - distance))
+    atlas[4] = torch.sigmoid(20 * (distance - 0.75)) * (distance < 1)
+    image, share, _ = scan(SIDES, 0.6, 0.1)
+    # small ventricles, beside an atlas of large ones
+    image = torch.where(head(SIDES) < 0.2, 0.1, image) * (share > 0)
+    image = torch.where((head(SIDES) > 0.6) & (head(SIDES) < 0.75), 0.6, image)
+    model = fit_tissues(atlas, image, share, axes_of(SIDES))
+    assert model.mean[3] == model.mean[4] == pytest.approx(0.1, abs=0.06)
+    assert model.spread[3] == model.spread[4]
+    assert model.mean[0] == pytest.approx(0.6, abs=0.05)
+
+
 def test_slices_of_the_fine_grid_say_the_same_as_the_coarse_volume(atlas):
     coarse, share, _ = scan(SIDES, 0.9, 0.5, lesion=0.3)
     fine, _, spot = scan(FINE, 0.9, 0.5, lesion=0.3)

@@ -33,14 +33,11 @@ _SPREADS = (0.03, 0.3)
 
 
 class TissueModel(NamedTuple):
-    """Tissues of one scan."""
+    """Tissues of one scan: share of each in every voxel of the coarse grid, intensity and its standard deviation."""
 
     prior: Tensor
-    """Share of every tissue in every voxel of the coarse grid, shape (tissue, z, y, x)."""
     mean: Tensor
-    """Intensity of every tissue in this scan, shape (tissue,)."""
     spread: Tensor
-    """Standard deviation of it, same shape."""
 
 
 def fit_tissues(atlas: Tensor, image: Tensor, share: Tensor, axes: Sequence[Tensor]) -> TissueModel | None:
@@ -68,16 +65,24 @@ def fit_tissues(atlas: Tensor, image: Tensor, share: Tensor, axes: Sequence[Tens
     prior = _placed(atlas.to(image.device, torch.float32), axes)
     values, shares = image[inside][::2].float(), prior[:, inside][:, ::2]
     weights = shares**4
-    mean = (weights * values).sum(1) / weights.sum(1)
+    mean = _tied((weights * values).sum(1) / weights.sum(1), weights.sum(1))
     spread = torch.full_like(mean, 0.25)
     for _ in range(_ROUNDS):
         likely = _likelihoods(shares, values, mean, spread)
         belongs = likely / (likely.sum(0) + _OUTLIER)
         count = belongs.sum(1) + 1e-3
-        mean = (belongs * values).sum(1) / count
-        variance = (belongs * (values - mean[:, None]) ** 2).sum(1) / count
+        mean = _tied((belongs * values).sum(1) / count, count)
+        variance = _tied((belongs * (values - mean[:, None]) ** 2).sum(1) / count, count)
         spread = variance.sqrt().clamp(*_SPREADS)
     return TissueModel(prior, mean, spread)
+
+
+def _tied(figures: Tensor, counts: Tensor) -> Tensor:
+    """Give the fluid in the ventricles and outside the brain one figure: it is the same fluid."""
+    fluid = list(GROUPS[-1])
+    figures = figures.clone()
+    figures[fluid] = (figures[fluid] * counts[fluid]).sum() / counts[fluid].sum().clamp(min=1e-6)
+    return figures
 
 
 def volume_maps(model: TissueModel | None, image: Tensor) -> Tensor:
@@ -86,7 +91,7 @@ def volume_maps(model: TissueModel | None, image: Tensor) -> Tensor:
     Parameters
     ----------
     model : TissueModel or None
-        0 everywhere without one.
+        All 0 without one.
     image : Tensor
         Normalised scan on the coarse grid, 0 where nothing is, shape (z, y, x).
     """
@@ -116,11 +121,7 @@ def plane_maps(model: TissueModel | None, image: Tensor, positions: Tensor) -> T
 
 
 def _maps(model: TissueModel, image: Tensor, prior: Tensor) -> Tensor:
-    """Stack what the model says of every voxel, 0 in the background: `TISSUE_CHANNELS` first.
-
-    How untypical it is, how much brighter than expected there, what it looks like and what is expected: white matter,
-    grey matter, fluid. In these terms the same lesion is the same on every contrast.
-    """
+    """Stack what the model says of every voxel, see `TISSUE_CHANNELS`: a lesion is the same on every contrast."""
     shape = (-1,) + (1,) * image.dim()
     mean, spread = model.mean.view(shape), model.spread.view(shape)
     likely = prior * torch.exp(-0.5 * ((image - mean) / spread) ** 2) / spread
