@@ -16,7 +16,7 @@ CARD = """# {name} {version}
 
 **What it is.** A joint embedding of a 2D and a 3D network (after Kang & Park 2022, arXiv 2212.10939) with the
 silhouette of the brain as an input channel (after Kazemimoghadam et al. 2022), a tissue model of every scan
-(outliers to a mixture with an atlas, after Van Leemput et al. 2001) as eight more, and a small network that finds the
+(outliers to a mixture with an atlas, after Van Leemput et al. 2001) as more of them, and a small network that finds the
 brain in a whole head. Trained on normal scans only, to find anomalies that were painted on them. Research software,
 not a medical device.
 
@@ -74,7 +74,8 @@ napari-anomaly train --name {name} --out {name}.safetensors --normals T1_DS00274
     --label-maps SYNTHSEG --lesion-shapes {shape_flags} {flags}
 ```
 
-[What was tried before](../results/training.md).
+The bundled weights came about in stages of this command, with two of the eight maps of the tissue model and the earlier
+pretask; their calibration and operating points are new ([what was tried](../results/training.md)).
 
 ## Where it fails
 
