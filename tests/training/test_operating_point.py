@@ -1,14 +1,15 @@
 import numpy as np
 import pytest
 
-from napari_anomaly.anomaly import from_decades
+from napari_anomaly.anomaly import FalseFindings, from_decades, to_decades
 from napari_anomaly.training.operating_point import (
     MOST_FALSE,
-    OFFERED_MM3,
+    SMALLEST_MM3,
     THRESHOLDS,
     VOLUMES_MM3,
     Trial,
     operating_point,
+    quiet_threshold,
     side_by_side,
 )
 
@@ -33,16 +34,29 @@ def normal():
     return [scan(seed, specks=6) for seed in range(6)]
 
 
-def test_specks_of_normal_scans_do_not_hide_a_lesion(normal):
-    calibration, dice = operating_point(normal, [scan(seed, specks=6, lesion=6.0) for seed in range(3)], 0.0)
-    # the specks are louder than the lesion: no threshold alone parts them
-    assert calibration.default_threshold < from_decades(4)
-    assert calibration.default_min_volume_mm3 in OFFERED_MM3
-    assert dice > 0.9
-    assert (
-        calibration.false_findings.expected(calibration.default_threshold, calibration.default_min_volume_mm3)
-        <= MOST_FALSE
-    )
+def test_the_default_is_the_lowest_threshold_that_keeps_normal_scans_quiet(normal):
+    painted = [scan(seed, specks=6, lesion=6.0) for seed in range(3)]
+    calibration, dice = operating_point(normal, painted, 0.0)
+    table, at = calibration.false_findings, calibration.default_threshold
+    assert calibration.default_min_volume_mm3 == SMALLEST_MM3
+    assert table.expected(at, SMALLEST_MM3) <= MOST_FALSE
+    lower = from_decades(float(to_decades(at)) - 0.2)
+    assert at == THRESHOLDS[0] or table.expected(lower, SMALLEST_MM3) > MOST_FALSE
+    # single voxels are louder than the lesion, and no finding
+    assert dice > 0.7
+
+
+def test_a_quiet_threshold_lies_between_those_counted():
+    thresholds = tuple(from_decades(decades) for decades in (2.0, 3.0, 4.0))
+
+    def at(*counts):
+        table = FalseFindings(thresholds, (0.0, SMALLEST_MM3), tuple((2 * count, count) for count in counts))
+        return float(to_decades(quiet_threshold(table)))
+
+    assert at(5.0, 1.5, 0.5) == pytest.approx(3.5, abs=1e-3)
+    assert at(5.0, 3.0, 2.0) == pytest.approx(4.0, abs=1e-3)
+    assert at(0.9, 0.5, 0.1) == pytest.approx(2.0, abs=1e-3)
+    assert at(5.0, 1.0, 0.0) == pytest.approx(3.0, abs=1e-3)
 
 
 def test_false_findings_are_counted_by_threshold_and_volume(normal):

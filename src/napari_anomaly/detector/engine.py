@@ -111,7 +111,9 @@ class OpenVinoEngine:
                 (torch.zeros(1, 1, side, side), torch.zeros(half), torch.zeros(context)),
             ),
         }
-        folder = None if key is None else _cache() / f"{key[:16]}-{openvino.__version__.split('-')[0]}"
+        # another version of the program may give the same weights more inputs
+        kind = f"{network.plane.inputs}-{network.volume.inputs}-{openvino.__version__.split('-')[0]}"
+        folder = None if key is None else _cache() / f"{key[:16]}-{kind}"
         self._compiled: dict[str, Any] = {
             name: core.compile_model(
                 _converted(None if folder is None else folder / f"{name}.xml", module, example),

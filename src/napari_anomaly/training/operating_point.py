@@ -10,7 +10,7 @@ from typing import TypeVar
 import cc3d
 import numpy as np
 
-from napari_anomaly.anomaly import FalseFindings, from_decades
+from napari_anomaly.anomaly import FalseFindings, from_decades, to_decades
 from napari_anomaly.detector.calibration import Calibration, calibrate, fit_calibration, scan_raw_score
 from napari_anomaly.detector.detect import smooth
 
@@ -20,8 +20,8 @@ VOLUMES_MM3 = (0.0, 10.0, 30.0, 60.0, 100.0, 200.0, 500.0)
 THRESHOLDS = tuple(round(from_decades(d), 8) for d in np.arange(1.5, 5.01, 0.25))
 """Calibrated scores for which false findings are counted."""
 
-OFFERED_MM3 = (30.0, 60.0, 100.0, 200.0)
-"""Smallest findings that may become the default: a larger one would hide lesions that a reader looks for."""
+SMALLEST_MM3 = 30.0
+"""Smallest finding of the default, a ball of 4 mm: a larger one hides lesions that readers look for."""
 
 MOST_FALSE = 1.0
 """The default makes no more false findings than this per held-out normal scan."""
@@ -56,11 +56,7 @@ def side_by_side(
 def operating_point(
     normal: Sequence[Trial], painted: Sequence[Trial], sigma_mm: float
 ) -> tuple[Calibration, float]:
-    """Calibrate on normal scans, and choose threshold and smallest finding together.
-
-    Of all pairs that keep normal scans quiet the one with the best Dice on painted scans is taken. Normal scans answer
-    with specks, lesions with regions: a smallest finding that leaves the specks out allows a lower threshold, and with
-    it the whole extent of a lesion.
+    """Calibrate on normal scans, and take the lowest threshold that keeps them quiet.
 
     Parameters
     ----------
@@ -83,24 +79,37 @@ def operating_point(
         decades=decades,
         scan_raw=tuple(sorted(scan_raw_score(scan) for scan in values)),
         default_threshold=0.999,
-        default_min_volume_mm3=OFFERED_MM3[0],
+        default_min_volume_mm3=SMALLEST_MM3,
         normals=len(normal),
     )
     counts = np.mean(side_by_side(lambda trial, s: _false(trial, s, plain), normal, sigma_mm), axis=0)
     dice = np.zeros(counts.shape)
     if painted:
         dice = np.mean(side_by_side(lambda trial, s: _dice(trial, s, plain), painted, sigma_mm), axis=0)
-    offered = [VOLUMES_MM3.index(volume) for volume in OFFERED_MM3]
-    quiet = [(r, c) for r in range(len(THRESHOLDS)) for c in offered if counts[r, c] <= MOST_FALSE]
-    row, column = max(quiet or [(len(THRESHOLDS) - 1, offered[-1])], key=lambda pair: dice[pair])
-    update = {
-        "default_threshold": THRESHOLDS[row],
-        "default_min_volume_mm3": VOLUMES_MM3[column],
-        "false_findings": FalseFindings(
-            THRESHOLDS, VOLUMES_MM3, tuple(tuple(float(count) for count in line) for line in counts)
-        ),
-    }
-    return plain.model_copy(update=update), float(dice[row, column])
+    table = FalseFindings(
+        THRESHOLDS, VOLUMES_MM3, tuple(tuple(float(count) for count in line) for line in counts)
+    )
+    at = quiet_threshold(table)
+    column = VOLUMES_MM3.index(SMALLEST_MM3)
+    reached = float(np.interp(to_decades(at), to_decades(np.array(THRESHOLDS)), dice[:, column]))
+    return plain.model_copy(update={"default_threshold": at, "false_findings": table}), reached
+
+
+def quiet_threshold(table: FalseFindings, smallest_mm3: float = SMALLEST_MM3) -> float:
+    """Give the lowest threshold that makes no more than `MOST_FALSE` false findings, linear between those counted.
+
+    Where none is quiet, the highest that was counted is given.
+    """
+    decades = [float(to_decades(threshold)) for threshold in table.thresholds]
+    counts = [table.expected(threshold, smallest_mm3) for threshold in table.thresholds]
+    loud = [row for row, count in enumerate(counts) if count > MOST_FALSE]
+    if not loud:
+        return table.thresholds[0]
+    last = loud[-1]
+    if last + 1 == len(counts):
+        return table.thresholds[-1]
+    share = (counts[last] - MOST_FALSE) / (counts[last] - counts[last + 1])
+    return round(from_decades(decades[last] + share * (decades[last + 1] - decades[last])), 8)
 
 
 def _components(
