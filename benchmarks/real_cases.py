@@ -35,13 +35,16 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--detector", default=checkpoint.DEFAULT)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--quick", action="store_true", help="only the output that the detector uses")
     options = parser.parse_args()
     detector = checkpoint.load(options.detector)
     rows, strips = [], []
     for mask_path in sorted(options.folder.glob("*/*mask*.nii.gz")):
         for path in sorted(mask_path.parent.glob("*.nii.gz")):
             if path != mask_path:
-                row, strip = measure(path, mask_path, detector, options.device)
+                row, strip = measure(
+                    path, mask_path, detector, options.device, WAYS if not options.quick else ()
+                )
                 rows.append(row)
                 strips.append(strip)
                 print(row, flush=True)
@@ -49,12 +52,12 @@ def main() -> None:
 
 
 def measure(
-    path: Path, mask_path: Path, detector: checkpoint.Detector, device: str
+    path: Path, mask_path: Path, detector: checkpoint.Detector, device: str, ways: tuple[str, ...]
 ) -> tuple[str, np.ndarray]:
     scan = io.read_scan(path)
     truth = read_truth(io.read_scan(mask_path), scan)
     precision: dict[str, float] = {}
-    for way in WAYS:
+    for way in ways or (detector.card.best,):
         settings = DetectSettings(device=device, networks=way, anatomy=way == detector.card.best)
         found = drain(detect(scan, detector, settings))
         inside = found.map.score > 0
@@ -68,7 +71,7 @@ def measure(
             own = evaluate_case(scan, truth, Scored.of_detection(found.map, findings), seconds=seconds)
             strip = picture(scan.voxels, truth, findings.mask > 0)
     intensity = max(own.intensity.bright_average_precision or 0, own.intensity.dark_average_precision or 0)
-    ranked = " | ".join(f"{precision[way]:.2f}" for way in WAYS)
+    ranked = " | ".join(f"{precision[way]:.2f}" if way in precision else "" for way in WAYS)
     lesions = own.lesions
     row = (
         f"| {mask_path.parent.name} | {scan.name} | {seen} | {intensity:.2f} "

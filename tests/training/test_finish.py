@@ -63,7 +63,7 @@ def test_false_findings_are_counted_and_the_default_keeps_normal_scans_quiet(fin
         assert all(np.all(np.diff(row) <= 0) for row in table.per_scan)
         assert calibration.default_min_volume_mm3 == SMALLEST_MM3
         expected = table.expected(calibration.default_threshold, SMALLEST_MM3)
-        assert expected <= MOST_FALSE + 1e-6 or calibration.default_threshold == THRESHOLDS[-1]
+        assert expected <= MOST_FALSE + 1e-4 or calibration.default_threshold == THRESHOLDS[-1]
 
 
 def test_a_share_of_the_voxels_of_a_new_normal_scan_is_what_the_score_says(finished):
