@@ -5,7 +5,11 @@ import torch
 
 from napari_anomaly.detector.engine import Engine, OpenVinoEngine, TorchEngine, installed
 from napari_anomaly.errors import MissingExtra
-from napari_anomaly.networks.joint import JointNetwork
+from napari_anomaly.networks.joint import TISSUE_CHANNELS, JointNetwork
+from napari_anomaly.networks.plane import PLANE_CHANNELS
+from napari_anomaly.networks.volume import VOLUME_CHANNELS
+
+PLANE, VOLUME = PLANE_CHANNELS + TISSUE_CHANNELS, VOLUME_CHANNELS + TISSUE_CHANNELS
 
 WIDTHS = (4, 4, 6, 8)
 
@@ -22,8 +26,8 @@ def noise(*shape):
 
 def answers(engine):
     with torch.inference_mode():
-        seen, scan = engine.volume(noise(1, 8, 16, 32, 32))
-        logit, features = engine.plane(noise(3, 12, 96, 64))
+        seen, scan = engine.volume(noise(1, VOLUME, 16, 32, 32))
+        logit, features = engine.plane(noise(3, PLANE, 96, 64))
         context = noise(3, WIDTHS[0] + 1, 48, 32)
         return (
             seen.logit,
@@ -39,10 +43,10 @@ def test_pytorch_gives_the_parts_of_the_network(network):
     engine = TorchEngine(network)
     assert isinstance(engine, Engine)
     seen_logit, _, scan, logit, features, joint = answers(engine)
-    seen = network.volume(noise(1, 8, 16, 32, 32))
+    seen = network.volume(noise(1, VOLUME, 16, 32, 32))
     assert torch.allclose(seen_logit, seen.logit, atol=1e-4)
-    assert torch.allclose(scan, network.overall(noise(1, 8, 16, 32, 32), seen)[0], atol=1e-4)
-    assert torch.allclose(logit, network.plane(noise(3, 12, 96, 64))[0], atol=1e-4)
+    assert torch.allclose(scan, network.overall(noise(1, VOLUME, 16, 32, 32), seen)[0], atol=1e-4)
+    assert torch.allclose(logit, network.plane(noise(3, PLANE, 96, 64))[0], atol=1e-4)
     assert joint.shape == (3, 1, 96, 64)
     assert features.shape == (3, 4, 48, 32)
 
