@@ -12,7 +12,8 @@ from typing import Any, Literal, Protocol, TypeAlias, cast, runtime_checkable
 import numpy as np
 from jaxtyping import Shaped
 
-from napari_anomaly.errors import GridMismatch, MissingExtra, ScanError, UnreadableScan
+from napari_anomaly import extras
+from napari_anomaly.errors import GridMismatch, ScanError, UnreadableScan
 from napari_anomaly.io.atomic import together
 from napari_anomaly.scan import Format, Scan
 
@@ -346,12 +347,4 @@ def extra_module(name: str) -> Any:
     MissingExtra
         If the libraries of the extra are not installed.
     """
-    try:
-        return import_module(f"napari_anomaly.io.{name}")
-    except ModuleNotFoundError as error:
-        if error.name not in _DICOM_LIBRARIES:
-            raise
-        raise MissingExtra(
-            f"DICOM needs {error.name}, which is not installed. "
-            "Install it with: pip install 'napari-anomaly[dicom]'"
-        ) from error
+    return extras.load(f"io.{name}", _DICOM_LIBRARIES, extra="dicom", what="DICOM")

@@ -4,12 +4,12 @@ import logging
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
-from napari_anomaly.errors import ArchiveError, MissingExtra
+from napari_anomaly import extras
+from napari_anomaly.errors import ArchiveError
 from napari_anomaly.pacs.match import Match, Query
 
 __all__ = ["Address", "Archive", "connect", "pacs_module", "unlogged"]
@@ -149,15 +149,7 @@ def pacs_module(name: str) -> Any:
     MissingExtra
         If the libraries of the extra are not installed.
     """
-    try:
-        return import_module(f"napari_anomaly.pacs.{name}")
-    except ModuleNotFoundError as error:
-        if error.name not in _LIBRARIES:
-            raise
-        raise MissingExtra(
-            f"The archive needs {error.name}, which is not installed. "
-            "Install it with: pip install 'napari-anomaly[pacs]'"
-        ) from error
+    return extras.load(f"pacs.{name}", _LIBRARIES, extra="pacs", what="The archive")
 
 
 @contextmanager

@@ -3,29 +3,30 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QVBoxLayout, QWidget
 
-from napari_anomaly import io
-from napari_anomaly.agreement import agreement, agreement_csv, read_review
-from napari_anomaly.derivatives import write_derivatives
-from napari_anomaly.errors import AnomalyError, MissingExtra, ReviewError
+from napari_anomaly.errors import AnomalyError
 from napari_anomaly.export import MaskChoice
-from napari_anomaly.journal import journals_of, reader_name
-from napari_anomaly.plugin.case import Case, header_of, writing_mask
+from napari_anomaly.plugin.case import Case, writing_mask
 from napari_anomaly.plugin.desk import Desk
 from napari_anomaly.plugin.jobs import Jobs, Listener
 from napari_anomaly.plugin.message import Message, words_for
 from napari_anomaly.plugin.parts import row, words
 from napari_anomaly.plugin.report_pdf import report_pdf
 from napari_anomaly.plugin.review_place import choose_folder, chosen_folder, folder_for
-from napari_anomaly.progress import Progress, Steps
-from napari_anomaly.report import Reading, reading_csv, reading_json, report_html, write_text
-from napari_anomaly.review import Review
+from napari_anomaly.plugin.review_writing import (
+    Make,
+    writing_agreement,
+    writing_archive,
+    writing_derivatives,
+    writing_reading,
+)
+from napari_anomaly.progress import Steps
+from napari_anomaly.report import reading_csv, reading_json, report_html
 
-__all__ = ["ReviewExport", "writing_agreement", "writing_archive", "writing_derivatives", "writing_reading"]
+__all__ = ["ReviewExport"]
 
 _IMAGES = "NIfTI (*.nii.gz *.nii);;TIFF (*.tif *.tiff)"
 _MASKS: tuple[tuple[MaskChoice, str, str], ...] = (
@@ -34,8 +35,6 @@ _MASKS: tuple[tuple[MaskChoice, str, str], ...] = (
     ("verdicts", "Mask: a value for each verdict...", "verdicts"),
 )
 
-
-Make: TypeAlias = Callable[[Reading], str | bytes]
 
 _TEXTS: tuple[tuple[str, str, str, Make], ...] = (
     ("Report...", "report", "Web page (*.html)", report_html),
@@ -91,9 +90,15 @@ class ReviewExport(QWidget):
         for text, kind, kinds, make in _TEXTS:
             self.menu.addAction(text, partial(self._ask_text, kind, kinds, make))
         self.menu.addSeparator()
-        self.menu.addAction("BIDS derivatives...", lambda: self._ask_derivatives())
-        self.menu.addAction("Agreement of readers (CSV)...", lambda: self._ask_agreement())
-        self.archive: Any = self.menu.addAction("For the archive (DICOM)...", lambda: self._ask_archive())
+        self.menu.addAction(
+            "BIDS derivatives...",
+            partial(self._ask_into, "Folder of BIDS derivatives", self.write_derivatives),
+        )
+        self.menu.addAction("Agreement of readers (CSV)...", self._ask_agreement)
+        self.archive: Any = self.menu.addAction(
+            "For the archive (DICOM)...",
+            partial(self._ask_into, "Folder for the DICOM files", self.write_archive),
+        )
 
     def refresh(self) -> None:
         """Show where the review is kept."""
@@ -117,80 +122,59 @@ class ReviewExport(QWidget):
 
     def write_mask(self, choice: MaskChoice, path: Path) -> None:
         """Write the mask beside the window."""
-        case = self._desk.case
-        if case is not None and case.session.map is not None:
-            self._beside(writing_mask(case, path, choice))
-
-    def _ask_mask(self, choice: MaskChoice, kind: str) -> None:
-        case = self._desk.case
-        path = self._ask("Export mask", case.default_path(kind), _IMAGES) if case is not None else None
-        if path is not None:
-            self.write_mask(choice, path if path.suffix else path.with_name(path.name + ".nii.gz"))
+        self._write(partial(writing_mask, path=path, choice=choice))
 
     def write_reading(self, make: Make, path: Path) -> None:
         """Write a table or a report beside the window."""
-        case = self._desk.case
-        if case is not None and case.session.map is not None:
-            self._beside(writing_reading(case, path, make))
-
-    def _ask_text(self, kind: str, kinds: str, make: Make) -> None:
-        case = self._desk.case
-        if case is None:
-            return
-        suffix = kinds.split("*")[1].rstrip(")")
-        default = case.default_path(kind)
-        path = self._ask("Export", default.with_name(f"{case.scan.name}_{kind}{suffix}"), kinds)
-        if path is not None:
-            self.write_reading(make, path if path.suffix else path.with_name(path.name + suffix))
+        self._write(partial(writing_reading, path=path, make=make))
 
     def write_archive(self, folder: Path) -> None:
         """Write segmentation, map, report and key images as DICOM beside the window."""
-        case = self._desk.case
-        if case is not None and case.session.map is not None:
-            self._beside(writing_archive(case, folder))
-
-    def _ask_archive(self) -> None:
-        case = self._desk.case
-        if case is None:
-            return
-        beside = str(case.default_path("mask").parent)
-        chosen = QFileDialog.getExistingDirectory(self, "Folder for the DICOM files", beside)
-        if chosen:
-            self.write_archive(Path(chosen))
+        self._write(partial(writing_archive, folder=folder))
 
     def write_derivatives(self, folder: Path) -> None:
         """Write masks, table and report in the layout of BIDS beside the window."""
-        case = self._desk.case
-        if case is not None and case.session.map is not None:
-            self._beside(writing_derivatives(case, folder))
-
-    def _ask_derivatives(self) -> None:
-        case = self._desk.case
-        if case is None:
-            return
-        beside = str(case.default_path("mask").parent)
-        chosen = QFileDialog.getExistingDirectory(self, "Folder of BIDS derivatives", beside)
-        if chosen:
-            self.write_derivatives(Path(chosen))
+        self._write(partial(writing_derivatives, folder=folder))
 
     def write_agreement(self, path: Path) -> None:
         """Write what all readers said of this scan beside the window."""
+        self._write(partial(writing_agreement, path=path))
+
+    def _write(self, writing: Callable[[Case], Steps[Path]]) -> None:
         case = self._desk.case
         if case is not None and case.session.map is not None:
-            self._beside(writing_agreement(case, path))
+            self._beside(writing(case))
+
+    def _ask_mask(self, choice: MaskChoice, kind: str) -> None:
+        self._ask_file("Export mask", f"{kind}.nii.gz", _IMAGES, partial(self.write_mask, choice))
+
+    def _ask_text(self, kind: str, kinds: str, make: Make) -> None:
+        suffix = kinds.split("*")[1].rstrip(")")
+        self._ask_file("Export", kind + suffix, kinds, partial(self.write_reading, make))
 
     def _ask_agreement(self) -> None:
+        self._ask_file("Agreement of readers", "agreement.csv", "CSV (*.csv)", self.write_agreement)
+
+    def _ask_file(self, title: str, ending: str, kinds: str, write: Callable[[Path], None]) -> None:
         case = self._desk.case
         if case is None:
             return
-        default = case.default_path("agreement").with_name(f"{case.scan.name}_agreement.csv")
-        path = self._ask("Agreement of readers", default, "CSV (*.csv)")
-        if path is not None:
-            self.write_agreement(path if path.suffix else path.with_name(path.name + ".csv"))
-
-    def _ask(self, title: str, default: Path, kinds: str) -> Path | None:
+        kind, _, suffix = ending.partition(".")
+        default = case.default_path(kind)
+        if suffix != "nii.gz":  # images are proposed in the format of the scan
+            default = default.with_name(f"{case.scan.name}_{ending}")
         chosen, _ = QFileDialog.getSaveFileName(self, title, str(default), kinds)
-        return Path(chosen) if chosen else None
+        if chosen:
+            path = Path(chosen)
+            write(path if path.suffix else path.with_name(f"{path.name}.{suffix}"))
+
+    def _ask_into(self, title: str, write: Callable[[Path], None]) -> None:
+        case = self._desk.case
+        if case is None:
+            return
+        chosen = QFileDialog.getExistingDirectory(self, title, str(case.default_path("mask").parent))
+        if chosen:
+            write(Path(chosen))
 
     def _beside(self, steps: Steps[Path]) -> None:
         jobs = Jobs(listed=False)
@@ -228,127 +212,6 @@ class ReviewExport(QWidget):
             f"From the next scan that is opened, reviews are kept in {folder_for(case.scan)}. "
             "Those that are there already stay where they are."
         )
-
-
-def writing_reading(case: Case, path: Path, make: Make) -> Steps[Path]:
-    """Write what was read and said; call it in the window's thread, the generator may run in another.
-
-    Parameters
-    ----------
-    case
-        Which scan.
-    path
-        Where to.
-    make
-        What to write: a report or a table.
-    """
-    read, scan = _reader_of(case), case.scan
-
-    def steps() -> Steps[Path]:
-        yield Progress(0, 0, "writing")
-        reading = read()
-        return path if reading is None else write_text(make(reading), scan, path)
-
-    return steps()
-
-
-def _reader_of(case: Case) -> Callable[[], Reading | None]:
-    """Note what is read now, in the window's thread; what is given makes a reading of it in any."""
-    case.take_strokes()
-    session, scan, window = case.session, case.scan, case.layer.contrast_limits
-    anomaly_map, question = session.map, session.question
-    findings = session.findings if session.has_findings else None
-    said = session.review
-    limits = (float(window[0]), float(window[1]))
-    name = next((one.name for one in case.windows if np.allclose(one.limits, limits)), "")
-
-    def read() -> Reading | None:
-        if anomaly_map is None or question is None:
-            return None
-        review = said or Review.of(scan, anomaly_map, reader=reader_name())
-        found = question.answer() if findings is None else findings
-        return Reading(scan, anomaly_map, found, review, limits, name)
-
-    return read
-
-
-def writing_derivatives(case: Case, folder: Path) -> Steps[Path]:
-    """Write masks, table and report in the layout of BIDS; call it in the window's thread.
-
-    Parameters
-    ----------
-    case
-        Which scan.
-    folder
-        Of the derivatives.
-    """
-    read = _reader_of(case)
-
-    def steps() -> Steps[Path]:
-        yield Progress(0, 0, "writing BIDS derivatives")
-        reading = read()
-        return folder if reading is None else write_derivatives(reading, folder)[0].parent
-
-    return steps()
-
-
-def writing_agreement(case: Case, path: Path) -> Steps[Path]:
-    """Write what all readers whose reviews are kept in one place said; call it in the window's thread.
-
-    Parameters
-    ----------
-    case
-        Which scan.
-    path
-        Where to.
-    """
-    scan, anomaly_map = case.scan, case.session.map
-    kept = folder_for(scan) if case.journal is None else case.journal.path.parent
-
-    def steps() -> Steps[Path]:
-        yield Progress(0, 0, "comparing readers")
-        if anomaly_map is None:
-            return path
-        found = journals_of(kept, header_of(scan, anomaly_map))
-        if len(found) < 2:
-            raise ReviewError(
-                f"There is no review of another reader of this scan in {kept}, and two are needed. Keep all reviews "
-                "in one folder, or compare files with: napari-anomaly agreement REVIEW REVIEW"
-            )
-        reviews = [read_review(one) for one in found]
-        try:
-            compared = agreement(reviews)
-        except MissingExtra:
-            compared = agreement(reviews, kappa=False)
-        return write_text(agreement_csv(compared), scan, path)
-
-    return steps()
-
-
-def writing_archive(case: Case, folder: Path) -> Steps[Path]:
-    """Write what goes back to the archive; call it in the window's thread, as `writing_reading`.
-
-    Parameters
-    ----------
-    case
-        Which scan; it was read from DICOM.
-    folder
-        Where to.
-    """
-    case.take_strokes()
-    session, scan = case.session, case.scan
-    anomaly_map, question, review = session.map, session.question, session.review
-    findings = session.findings if session.has_findings else None
-
-    def steps() -> Steps[Path]:
-        yield Progress(0, 0, "writing DICOM")
-        if anomaly_map is None or question is None:
-            return folder
-        found = question.answer() if findings is None else findings
-        paths = io.save_dicom(folder, scan, anomaly_map, found, review=review)
-        return paths[0].with_name(f"{scan.name}_*.dcm")
-
-    return steps()
 
 
 def _same(steps: Steps[Path]) -> Steps[Path]:

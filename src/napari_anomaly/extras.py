@@ -1,0 +1,39 @@
+"""Parts of the package that need an extra: loaded when they are used, with a clear word where one is missing."""
+
+from collections.abc import Collection
+from importlib import import_module
+from typing import Any
+
+from napari_anomaly.errors import MissingExtra
+
+__all__ = ["load"]
+
+
+def load(name: str, libraries: Collection[str], *, extra: str, what: str) -> Any:
+    """Load a module of this package that needs an extra.
+
+    Parameters
+    ----------
+    name
+        Without ``napari_anomaly.``
+    libraries
+        What the extra brings, by the names that are imported.
+    extra
+        Its name.
+    what
+        What needs it, in words that begin a sentence.
+
+    Raises
+    ------
+    MissingExtra
+        If one of the libraries is not installed.
+    """
+    try:
+        return import_module(f"napari_anomaly.{name}")
+    except ModuleNotFoundError as error:
+        if error.name not in libraries:
+            raise
+        raise MissingExtra(
+            f"{what} needs {error.name}, which is not installed. "
+            f"Install it with: pip install 'napari-anomaly[{extra}]'"
+        ) from error
