@@ -1,10 +1,11 @@
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
 
 from napari_anomaly import findings
-from napari_anomaly.anomaly import to_decades
+from napari_anomaly.anomaly import Supervoxels, to_decades
 from napari_anomaly.errors import GridMismatch
 from napari_anomaly.findings import Edits, find
 from napari_anomaly.geometry import Geometry
@@ -218,6 +219,41 @@ def test_a_voxel_of_no_supervoxel_goes_by_its_own_score() -> None:
     mask = find(a_map(score), 0.99, supervoxels=loose).mask
     assert mask[0, 0, 0] == 1
     assert mask.sum() == 1
+
+
+def test_a_finding_extends_from_what_reaches_the_threshold_to_what_nearly_does() -> None:
+    score = np.zeros((3, 3, 12), dtype=np.float32)
+    score[1, 1, 1:6] = 0.995
+    score[1, 1, 3] = 0.9995
+    score[1, 1, 8:11] = 0.995  # nearly, and touched by nothing that does
+    scan = a_map(score)
+    assert find(scan, 0.999).items[0].voxels == 1
+    extended = find(scan, 0.999, hysteresis=1.0)
+    assert [finding.voxels for finding in extended] == [5]
+    assert extended.hysteresis == 1.0
+    assert extended.items[0].id == find(scan, 0.999).items[0].id
+    assert find(scan, 0.999, hysteresis=0.2).items[0].voxels == 1
+    assert [f.voxels for f in find(scan, 0.999, hysteresis=1.0, min_volume_mm3=4.0)] == [5]
+    proposed = replace(scan, hysteresis=1.0)
+    assert [finding.voxels for finding in find(proposed, 0.999)] == [5]
+    assert find(proposed, 0.999, hysteresis=0.0).items[0].voxels == 1
+    assert find(proposed, 0.9999).items == ()
+
+
+def test_supervoxels_extend_too() -> None:
+    score = np.zeros((2, 2, 8), dtype=np.float32)
+    score[..., :2], score[..., 2:4], score[..., 6:] = 0.9995, 0.995, 0.995
+    ids = np.repeat(np.arange(1, 5, dtype=np.uint16), 2)[None, None].repeat(2, 0).repeat(2, 1)
+    scan = a_map(score)
+    regions = Supervoxels(ids, np.zeros(ids.shape, np.float32), scan.geometry)
+    found = find(scan, 0.999, supervoxels=regions, hysteresis=1.0)
+    assert [finding.voxels for finding in found] == [16]
+
+
+@pytest.mark.parametrize("hysteresis", [-0.1, float("nan")])
+def test_refuses_an_extent_that_is_none(hysteresis: float) -> None:
+    with pytest.raises(ValueError, match="hysteresis"):
+        find(a_map(np.zeros((2, 2, 2), np.float32)), 0.5, hysteresis=hysteresis)
 
 
 def test_edits_add_and_erase_whatever_the_threshold() -> None:

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -72,6 +73,20 @@ def test_findings_follow_the_settings(session: Session) -> None:
     assert session.findings.snapped
     session.min_volume_mm3 = 1e9
     assert len(session.findings) == 0
+
+
+def test_findings_extend_as_far_as_the_map_proposes_unless_told_not_to(scan: Scan) -> None:
+    result = fake_result(scan)
+    session = Session()
+    session.open(scan)
+    session.set_result(replace(result, map=replace(result.map, hysteresis=1.5)))
+    extended = np.count_nonzero(session.findings.labels)
+    assert session.findings.hysteresis == 1.5
+    session.extend = False
+    assert not session.has_findings
+    assert session.findings.hysteresis == 0.0
+    assert np.count_nonzero(session.findings.labels) < extended
+    assert session.settings.extend is False
 
 
 def test_settings_that_do_not_move_forget_nothing(session: Session) -> None:

@@ -137,6 +137,8 @@ class AnomalyMap:
         Uncalibrated scores: they tell voxels apart that share a calibrated score.
     anatomy
         What lies where in the scan, so that findings can say it; None where it is not known.
+    hysteresis
+        How far below the threshold findings extend, in decades, as the detector proposes it.
 
     Raises
     ------
@@ -156,6 +158,7 @@ class AnomalyMap:
     false_findings: FalseFindings | None = None
     raw: Float[np.ndarray, "_ _ _"] | None = None
     anatomy: Anatomy | None = None
+    hysteresis: float = 0.0
     _sha256: list[str] = field(default_factory=list, init=False, repr=False)
     _snapped: list[tuple["Supervoxels", Float64[np.ndarray, " ids"]]] = field(
         default_factory=list, init=False, repr=False

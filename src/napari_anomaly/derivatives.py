@@ -131,6 +131,7 @@ def _sidecar(reading: Reading, words: str) -> dict[str, Any]:
         "Detector": f"{reading.anomaly_map.detector}, SHA-256 {reading.anomaly_map.detector_sha256}",
         "Threshold": findings.threshold,
         "SmallestFindingMm3": findings.min_volume_mm3,
+        "HysteresisDecades": findings.hysteresis,
         "SnappedToSupervoxels": findings.snapped,
         "Reader": reading.review.reader or "n/a",
     }

@@ -7,16 +7,16 @@ from typing import TypeAlias
 
 import cc3d
 import numpy as np
-from jaxtyping import Bool, Float64, Int8, Integer, UInt8, UInt16
+from jaxtyping import Bool, Float64, Int8, Integer, UInt8, UInt16, UInt32
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import cdist
 
-from napari_anomaly.anomaly import AnomalyMap, Supervoxels, to_decades
+from napari_anomaly.anomaly import AnomalyMap, Supervoxels, from_decades, to_decades
 from napari_anomaly.errors import GridMismatch
 from napari_anomaly.geometry import Geometry
 from napari_anomaly.grouping import grouped_sizes, number_regions
 
-__all__ = ["Box", "Edits", "Finding", "Findings", "find"]
+__all__ = ["Box", "Edits", "Finding", "Findings", "find", "held"]
 
 Box: TypeAlias = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
@@ -91,7 +91,7 @@ class Findings:
         The rank of the finding at every voxel, 0 where there is none.
     geometry
         The scan's own.
-    threshold, min_volume_mm3, snapped
+    threshold, min_volume_mm3, snapped, hysteresis
         How they were made: see `find`.
     """
 
@@ -101,6 +101,7 @@ class Findings:
     threshold: float
     min_volume_mm3: float
     snapped: bool
+    hysteresis: float = 0.0
 
     def __len__(self) -> int:
         return len(self.items)
@@ -151,15 +152,16 @@ def find(
     min_volume_mm3: float = 0.0,
     supervoxels: Supervoxels | None = None,
     edits: Edits | None = None,
+    hysteresis: float | None = None,
 ) -> Findings:
-    """Find the connected regions of a map above a threshold.
+    """Find the connected regions of a map that reach a threshold.
 
     Parameters
     ----------
     anomaly_map
         The calibrated scores.
     threshold
-        Calibrated score, 0 to 1, from which a voxel belongs to a finding. A score of 0 never does.
+        Calibrated score, 0 to 1, that a finding reaches. A score of 0 never does.
     min_volume_mm3
         Smallest finding, in mm3, before the reader added or erased anything.
     supervoxels
@@ -168,6 +170,10 @@ def find(
     edits
         What the reader added and erased, split and merged; applied after threshold and smallest finding, so
         that nothing painted is too small, and nothing that was left of an erased finding goes by itself.
+    hysteresis
+        How far below the threshold, in decades of the share of normal voxels, a finding extends from the voxels
+        that reach it (two thresholds as in Canny 1986): few false findings, and borders that are not cut short.
+        What the map proposes if left out; 0 ends every finding at the threshold.
 
     Returns
     -------
@@ -180,11 +186,17 @@ def find(
     GridMismatch
         If supervoxels or edits do not have the shape of the map.
     ValueError
-        If the threshold is not within 0..1.
+        If the threshold is not within 0..1, or the hysteresis is below 0.
     """
     if not 0.0 <= threshold <= 1.0:
         raise ValueError(f"threshold must be a calibrated score within 0..1, got {threshold}")
+    hysteresis = anomaly_map.hysteresis if hysteresis is None else float(hysteresis)
+    if not hysteresis >= 0.0:
+        raise ValueError(f"hysteresis must be 0 decades or more, got {hysteresis}")
     chosen = _above(anomaly_map, threshold, supervoxels)
+    if hysteresis and chosen.any():
+        lower = from_decades(max(float(to_decades(threshold)) - hysteresis, 0.0))
+        chosen = held(chosen, _above(anomaly_map, lower, supervoxels)) > 0
     regions = _large(chosen, min_volume_mm3 / anomaly_map.geometry.voxel_volume, edits)
     if edits is not None:
         kept = np.zeros(chosen.size, dtype=np.bool_)
@@ -204,7 +216,31 @@ def find(
         threshold=float(threshold),
         min_volume_mm3=float(min_volume_mm3),
         snapped=supervoxels is not None,
+        hysteresis=hysteresis,
     )
+
+
+def held(strong: Bool[np.ndarray, "z y x"], weak: Bool[np.ndarray, "z y x"]) -> UInt32[np.ndarray, "z y x"]:
+    """Label the connected regions (26) of a weak mask that hold a voxel of a strong one; 0 elsewhere.
+
+    Parameters
+    ----------
+    strong, weak
+        Masks; a strong voxel that is not weak is left out.
+
+    Returns
+    -------
+    ndarray
+        Labels from 1, with gaps.
+    """
+    labels: UInt32[np.ndarray, "z y x"] = cc3d.connected_components(
+        weak, connectivity=26, out_dtype=np.uint32
+    )
+    seeded = np.zeros(int(labels.max()) + 1, dtype=np.bool_)
+    seeded[labels[strong]] = True
+    seeded[0] = False
+    kept: UInt32[np.ndarray, "z y x"] = labels * seeded[labels]
+    return kept
 
 
 def _above(

@@ -91,6 +91,7 @@ class Manifest(BaseModel):
                 **detection.settings.model_dump(mode="json"),
                 "threshold": findings.threshold,
                 "min_volume_mm3": findings.min_volume_mm3,
+                "hysteresis": findings.hysteresis,
                 "snap": findings.snapped,
             },
             device=detection.device,

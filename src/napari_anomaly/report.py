@@ -118,6 +118,7 @@ def reading_json(reading: Reading) -> str:
         "settings": {
             "threshold": reading.findings.threshold,
             "min_volume_mm3": reading.findings.min_volume_mm3,
+            "hysteresis": reading.findings.hysteresis,
             "snap": reading.findings.snapped,
         },
         "findings": [_rounded(row) for row in _rows(reading)],
@@ -268,8 +269,9 @@ def _facts(reading: Reading, made: datetime) -> Iterator[tuple[str, str]]:
     yield "Window", f"{low:.4g} to {high:.4g}" + (f" ({reading.window_name})" if reading.window_name else "")
     yield "Detector", f"{found.detector}, fingerprint {found.detector_sha256[:16]}"
     smallest = f"{findings.min_volume_mm3:.0f} {'mm³' if geometry.unit == 'mm' else 'voxels'}"
+    extended = f", extended by {findings.hysteresis:.2g} decades" if findings.hysteresis else ""
     snapped = ", snapped to superpixels" if findings.snapped else ""
-    yield "Settings", f"threshold {findings.threshold:.5g}, smallest finding {smallest}{snapped}"
+    yield "Settings", f"threshold {findings.threshold:.5g}{extended}, smallest finding {smallest}{snapped}"
     if found.false_findings is not None:
         expected = found.false_findings.expected(findings.threshold, findings.min_volume_mm3)
         yield "To expect", f"{expected:.1f} false findings per normal scan at these settings"

@@ -149,7 +149,7 @@ class Entry(_Frozen):
         with from here on.
     change
         See `Change`.
-    threshold, min_volume_mm3, snap
+    threshold, min_volume_mm3, snap, extend
         See `napari_anomaly.session.Session`.
     """
 
@@ -158,6 +158,7 @@ class Entry(_Frozen):
     threshold: float | None = None
     min_volume_mm3: float | None = None
     snap: bool | None = None
+    extend: bool | None = None
 
 
 class Review(_Frozen):

@@ -1,7 +1,7 @@
 """The open case without a screen: scan, map, findings, review.
 
 The stages stand in this order; setting one clears those to its right. Findings are derived from the map and
-from three settings (threshold, smallest volume, snap), so they are computed when someone asks and never
+from four settings (threshold, smallest volume, snap, extend), so they are computed when someone asks and never
 edited. Verdicts are keyed by the id of a finding, which survives every move of the threshold: only a new map
 or another scan ends a review.
 """
@@ -58,6 +58,8 @@ class Question:
         Smallest finding, in mm3.
     supervoxels
         What findings snap to; None where they do not.
+    extend
+        Whether findings extend below the threshold, as far as the map proposes.
     review
         Whose corrections, splits and merges count; None where there are none.
     """
@@ -66,6 +68,7 @@ class Question:
     threshold: float
     min_volume_mm3: float
     supervoxels: Supervoxels | None
+    extend: bool = True
     review: Review | None = None
 
     def answer(self) -> Findings:
@@ -76,6 +79,7 @@ class Question:
             min_volume_mm3=self.min_volume_mm3,
             supervoxels=self.supervoxels,
             edits=self.review.edits(self.anomaly_map.geometry.shape) if self.review is not None else None,
+            hysteresis=None if self.extend else 0.0,
         )
 
 
@@ -92,7 +96,7 @@ class Session:
     ----------
     scan_changed, result_changed, settings_changed, findings_changed, review_changed
         Signals without arguments, one per stage, emitted after the session has changed; `settings_changed`
-        stands for threshold, smallest volume and snap.
+        stands for threshold, smallest volume, snap and extend.
     """
 
     scan_changed: ClassVar[Signal] = Signal()
@@ -114,6 +118,7 @@ class Session:
         self._threshold = 1.0
         self._min_volume_mm3 = 0.0
         self._snap = False
+        self._extend = True
         self._detector = ""
 
     # Stages
@@ -223,13 +228,25 @@ class Session:
             self._settings_moved()
 
     @property
+    def extend(self) -> bool:
+        """Whether findings extend below the threshold, as far as the map proposes."""
+        return self._extend
+
+    @extend.setter
+    def extend(self, value: bool) -> None:
+        if value != self._extend:
+            self._extend = bool(value)
+            self._settings_moved()
+
+    @property
     def settings(self) -> Entry:
-        """Threshold, smallest volume and snap, as a line of a journal."""
+        """Threshold, smallest volume, snap and extend, as a line of a journal."""
         return Entry(
             do="settings",
             threshold=self._threshold,
             min_volume_mm3=self._min_volume_mm3,
             snap=self._snap,
+            extend=self._extend,
         )
 
     @property
@@ -249,6 +266,7 @@ class Session:
                 self._threshold,
                 self._min_volume_mm3,
                 self._result.supervoxels if self._snap else None,
+                self._extend,
                 self._review,
             )
         return self._question

@@ -104,6 +104,18 @@ def test_false_findings_in_words(section: ThresholdSection, expected: float | No
     assert section.false_findings.text() == text
 
 
+def test_extending_is_offered_where_the_map_proposes_it(section: ThresholdSection) -> None:
+    heard: list[bool] = []
+    section.extend_changed.connect(heard.append)
+    assert not section.extend.isEnabled()
+    section.show_settings(0.999, 30.0, False, "mm", extend=True)
+    assert section.extend.isEnabled()
+    assert section.extend.isChecked()
+    assert heard == []
+    section.extend.click()
+    assert heard == [False]
+
+
 def test_the_smallest_finding_and_snap(section: ThresholdSection, qtbot: QtBot) -> None:
     settled: list[bool] = []
     snaps: list[bool] = []

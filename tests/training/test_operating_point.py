@@ -75,5 +75,21 @@ def test_smoothing_is_what_a_detection_does(normal):
 
 
 def test_trials_keep_their_order(normal):
-    tops = side_by_side(lambda trial, sigma: float(trial.smoothed(sigma).sum()), normal, 0.0)
+    tops = side_by_side(lambda trial: float(trial.smoothed(0.0).sum()), normal)
     assert tops == [float(trial.smoothed(0.0).sum()) for trial in normal]
+
+
+def test_findings_extend_as_far_as_fits_what_was_painted():
+    # normal scans hold blobs that are as loud as the rim of a lesion, never as loud as its core
+    normal = [scan(seed, lesion=4.0) for seed in range(8)]
+    painted = [scan(seed, lesion=4.0) for seed in range(20, 24)]
+    for trial in painted:
+        trial.raw[18:22, 18:22, 18:22] += 8.0
+    for trial in normal[:4]:
+        trial.raw[28:34, 28:34, 28:34] += 4.0
+    extended, better = operating_point(normal, painted, 0.7)
+    cut, worse = operating_point(normal, painted, 0.7, [0.0])
+    assert cut.hysteresis == 0.0 < extended.hysteresis
+    assert better > worse
+    table = extended.false_findings
+    assert table.expected(extended.default_threshold, SMALLEST_MM3) <= MOST_FALSE + 1e-6

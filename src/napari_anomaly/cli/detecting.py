@@ -29,6 +29,11 @@ class FindingSettings(BaseModel):
     min_volume: float | None = Field(
         default=None, ge=0, description="smallest finding in mm3; the detector's own if left out"
     )
+    hysteresis: float | None = Field(
+        default=None,
+        ge=0,
+        description="decades below the threshold down to which a finding extends; the detector's own if left out",
+    )
     snap: bool = Field(default=False, description="let findings follow the borders of supervoxels")
 
     def findings(self, detection: Detection) -> Findings:
@@ -39,6 +44,7 @@ class FindingSettings(BaseModel):
             found.default_threshold if self.threshold is None else self.threshold,
             min_volume_mm3=found.default_min_volume_mm3 if self.min_volume is None else self.min_volume,
             supervoxels=detection.supervoxels if self.snap else None,
+            hysteresis=self.hysteresis,
         )
 
 

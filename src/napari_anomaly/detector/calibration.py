@@ -42,6 +42,8 @@ class Calibration(BaseModel):
     """Raw scan scores of the normal scans, rising."""
     default_threshold: float
     default_min_volume_mm3: float
+    hysteresis: float = 0.0
+    """How far below the threshold findings extend, in decades."""
     false_findings: FalseFindings | None = None
     normals: int = 0
     """Number of normal scans behind the figures."""

@@ -300,4 +300,5 @@ def _calibrated(
         default_min_volume_mm3=calibration.default_min_volume_mm3,
         false_findings=calibration.false_findings,
         raw=on_scan.astype(np.float32),
+        hysteresis=calibration.hysteresis,
     )

@@ -57,6 +57,7 @@ class _Header(BaseModel):
     detector_sha256: str
     default_threshold: float
     default_min_volume_mm3: float
+    hysteresis: float = 0.0
     false_findings: _FalseFindings | None = None
     notes: tuple[str, ...] = ()
 
@@ -89,6 +90,7 @@ def save_detection(
         detector_sha256=anomaly_map.detector_sha256,
         default_threshold=anomaly_map.default_threshold,
         default_min_volume_mm3=anomaly_map.default_min_volume_mm3,
+        hysteresis=anomaly_map.hysteresis,
         false_findings=None
         if table is None
         else _FalseFindings(
@@ -151,6 +153,7 @@ def _stored(header: _Header, arrays: Mapping[str, np.ndarray], scan: Scan) -> St
         header.default_min_volume_mm3,
         None if table is None else FalseFindings(table.thresholds, table.volumes_mm3, table.per_scan),
         arrays.get("raw"),
+        hysteresis=header.hysteresis,
     )
     return Stored(anomaly_map, Supervoxels(arrays["ids"], arrays["image"], scan.geometry), header.notes)
 

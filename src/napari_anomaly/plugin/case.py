@@ -464,6 +464,8 @@ def _set(session: Session, settings: Entry) -> None:
         session.min_volume_mm3 = settings.min_volume_mm3
     if settings.snap is not None:
         session.snap = settings.snap
+    if settings.extend is not None:
+        session.extend = settings.extend
 
 
 def _inside(index: tuple[int, ...], shape: tuple[int, ...]) -> bool:

@@ -128,6 +128,7 @@ class DetectPanel(QWidget):
         self.threshold.moved.connect(self._on_moved)
         self.threshold.settled.connect(self._on_settled)
         self.threshold.snap_changed.connect(self._on_snap)
+        self.threshold.extend_changed.connect(self._on_extend)
         self.show_.layer_toggled.connect(self._on_layer_toggled)
         self.show_.opacity_changed.connect(self._on_opacity)
         self.show_.plane_chosen.connect(self._on_plane)
@@ -308,6 +309,11 @@ class DetectPanel(QWidget):
             self._case.layers.show_snap(on)
             self.desk.count()
 
+    def _on_extend(self, on: bool) -> None:
+        if self._case is not None:
+            self._case.session.extend = on
+            self.desk.count()
+
     def _on_failed_count(self, error: Exception) -> None:
         self.message.error(words_for(error))
 
@@ -355,7 +361,11 @@ class DetectPanel(QWidget):
         if case is not None and anomaly_map is not None:
             session = case.session
             self.threshold.show_settings(
-                session.threshold, session.min_volume_mm3, session.snap, case.scan.geometry.unit
+                session.threshold,
+                session.min_volume_mm3,
+                session.snap,
+                case.scan.geometry.unit,
+                extend=session.extend if anomaly_map.hysteresis else None,
             )
             case.layers.show_threshold(self.threshold.step)
             self.threshold.show_false_findings(session.false_findings)

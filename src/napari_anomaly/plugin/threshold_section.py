@@ -25,7 +25,7 @@ def format_score(score: float) -> str:
 
 
 class ThresholdSection(QWidget):
-    """Sensitivity, expected false findings, smallest finding, snap.
+    """Sensitivity, expected false findings, smallest finding, snap, extend.
 
     Attributes
     ----------
@@ -34,13 +34,14 @@ class ThresholdSection(QWidget):
     settled
         Signal without arguments, on release or after 150 ms of rest, and when the smallest finding has
         changed.
-    snap_changed
-        Signal with the new state.
+    snap_changed, extend_changed
+        Signals with the new state.
     """
 
     moved = Signal(int)
     settled = Signal()
     snap_changed = Signal(bool)
+    extend_changed = Signal(bool)
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,6 +58,7 @@ class ThresholdSection(QWidget):
         layout.addWidget(self.false_findings)
         layout.addLayout(row(caption("S&mallest", self.smallest), self.smallest, stretch=1))
         layout.addLayout(row(caption(""), self.snap, stretch=1))
+        layout.addLayout(row(caption(""), self.extend, stretch=1))
         self.show_settings(0.995, 30.0, False, "mm")
 
     def _build(self) -> None:
@@ -94,6 +96,11 @@ class ThresholdSection(QWidget):
             "Borders follow the image: a superpixel is in or out as a whole, by its mean score"
         )
         self.snap.toggled.connect(lambda on: self.snap_changed.emit(on))
+        self.extend = QCheckBox("extend to faint borders")
+        self.extend.setToolTip(
+            "From the voxels that reach the threshold, a finding goes on to those nearly as unusual"
+        )
+        self.extend.toggled.connect(lambda on: self.extend_changed.emit(on))
 
     @property
     def step(self) -> int:
@@ -115,7 +122,9 @@ class ThresholdSection(QWidget):
         self.slider.setValue(step)
         self._show_value()
 
-    def show_settings(self, threshold: float, min_volume_mm3: float, snap: bool, unit: Unit) -> None:
+    def show_settings(
+        self, threshold: float, min_volume_mm3: float, snap: bool, unit: Unit, *, extend: bool | None = None
+    ) -> None:
         """Show settings without signals.
 
         Parameters
@@ -126,15 +135,19 @@ class ThresholdSection(QWidget):
             See `napari_anomaly.session.Session`.
         unit
             What volumes are counted in.
+        extend
+            See `napari_anomaly.session.Session`; None where the map proposes no extent.
         """
-        for widget in (self.slider, self.smallest, self.snap):
+        for widget in (self.slider, self.smallest, self.snap, self.extend):
             widget.blockSignals(True)
         self.slider.setValue(step_of(threshold))
         self._exact = threshold
         self.smallest.setSuffix(" mm³" if unit == "mm" else " voxels")
         self.smallest.setValue(min_volume_mm3)
         self.snap.setChecked(snap)
-        for widget in (self.slider, self.smallest, self.snap):
+        self.extend.setEnabled(extend is not None)
+        self.extend.setChecked(bool(extend))
+        for widget in (self.slider, self.smallest, self.snap, self.extend):
             widget.blockSignals(False)
         self._show_value()
 

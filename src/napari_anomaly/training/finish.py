@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast, get_args
 
 import numpy as np
@@ -52,7 +53,7 @@ class Finished:
     table: list[dict[str, float | str]]
     """Average precision of every way on held-out synthetic anomalies."""
     contrasts: dict[str, dict[str, float]]
-    """Best way, for every contrast that the network sees: scans, threshold, smallest finding, Dice on painted scans."""
+    """Of the best way, by contrast that the network sees: scans, threshold, extent, smallest finding, painted Dice."""
     weights: dict[str, float] = field(default_factory=dict)
     """Average precision of averaged and last weights; the first are used."""
 
@@ -165,7 +166,7 @@ def _conclude(normal: dict[Networks, list[Trial]], painted: dict[Networks, list[
     table: list[dict[str, float | str]] = []
     for name in NETWORKS:
         for sigma in SMOOTHING_MM:
-            precision = np.mean(side_by_side(_average_precision, painted[name], sigma))
+            precision = np.mean(side_by_side(partial(_average_precision, sigma=sigma), painted[name]))
             table.append(
                 {"networks": name, "smoothing_mm": sigma, "average_precision": round(float(precision), 4)}
             )
@@ -173,20 +174,27 @@ def _conclude(normal: dict[Networks, list[Trial]], painted: dict[Networks, list[
     best, sigma = cast(Networks, top["networks"]), float(top["smoothing_mm"])
     calibrations: dict[Networks, dict[str, Calibration]] = {name: {} for name in NETWORKS}
     contrasts: dict[str, dict[str, float]] = {}
-    for name in NETWORKS:
-        for contrast in _contrasts(normal[name]):
-            calm = [trial for trial in normal[name] if contrast in (ANY, trial.contrast)]
-            spoiled = [trial for trial in painted[name] if contrast in (ANY, trial.contrast)]
-            made, dice = operating_point(calm, spoiled, sigma)
+    for contrast in _contrasts(normal[best]):
+        chosen = [index for index, trial in enumerate(normal[best]) if contrast in (ANY, trial.contrast)]
+        made, dice = operating_point(_at(chosen, normal[best]), _at(chosen, painted[best]), sigma)
+        contrasts[contrast] = {
+            "scans": len(chosen),
+            "threshold": made.default_threshold,
+            "hysteresis": made.hysteresis,
+            "smallest_mm3": made.default_min_volume_mm3,
+            "painted_dice": round(dice, 4),
+        }
+        # the other ways to use the networks are there for comparison
+        for name in NETWORKS:
             calibrations[name][contrast] = made
-            if name == best:
-                contrasts[contrast] = {
-                    "scans": len(calm),
-                    "threshold": made.default_threshold,
-                    "smallest_mm3": made.default_min_volume_mm3,
-                    "painted_dice": round(dice, 4),
-                }
+            if name != best:
+                calm, spoiled = _at(chosen, normal[name]), _at(chosen, painted[name])
+                calibrations[name][contrast], _ = operating_point(calm, spoiled, sigma, [made.hysteresis])
     return Finished(best, sigma, calibrations, table, contrasts)
+
+
+def _at(chosen: list[int], trials: list[Trial]) -> list[Trial]:
+    return [trials[index] for index in chosen]
 
 
 def _contrasts(normal: list[Trial]) -> list[str]:

@@ -1,8 +1,8 @@
-"""Where a detector draws its line: calibration, default threshold and smallest finding, from held-out normals only."""
+"""Where a detector draws its line: calibration, threshold and extent of findings, from held-out normals only."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -13,12 +13,16 @@ import numpy as np
 from napari_anomaly.anomaly import FalseFindings, from_decades, to_decades
 from napari_anomaly.detector.calibration import Calibration, calibrate, fit_calibration, scan_raw_score
 from napari_anomaly.detector.detect import smooth
+from napari_anomaly.findings import held
 
 VOLUMES_MM3 = (0.0, 10.0, 30.0, 60.0, 100.0, 200.0, 500.0)
 """Smallest findings for which false findings are counted."""
 
 THRESHOLDS = tuple(round(from_decades(d), 8) for d in np.arange(1.5, 5.01, 0.25))
 """Calibrated scores for which false findings are counted."""
+
+HYSTERESES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+"""Extents of findings that are tried, in decades below the threshold."""
 
 SMALLEST_MM3 = 30.0
 """Smallest finding of the default, a ball of 4 mm: a larger one hides lesions that readers look for."""
@@ -28,6 +32,7 @@ MOST_FALSE = 1.0
 
 WORKERS = 4
 
+_Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
@@ -45,18 +50,27 @@ class Trial:
         return smooth(self.raw.astype(np.float32), sigma_mm)
 
 
-def side_by_side(
-    measure: Callable[[Trial, float], _Result], trials: Sequence[Trial], sigma_mm: float
-) -> list[_Result]:
-    """Measure trials on several cores; sorting and labelling let other threads run."""
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """Decades of every voxel of a trial, 0 outside the brain, and where something was painted."""
+
+    decades: np.ndarray
+    truth: np.ndarray
+
+
+def side_by_side(measure: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
+    """Measure on several cores; sorting and labelling let other threads run."""
     with ThreadPoolExecutor(WORKERS) as workers:
-        return list(workers.map(lambda trial: measure(trial, sigma_mm), trials))
+        return list(workers.map(measure, items))
 
 
 def operating_point(
-    normal: Sequence[Trial], painted: Sequence[Trial], sigma_mm: float
+    normal: Sequence[Trial],
+    painted: Sequence[Trial],
+    sigma_mm: float,
+    hystereses: Sequence[float] = HYSTERESES,
 ) -> tuple[Calibration, float]:
-    """Calibrate on normal scans, and take the lowest threshold that keeps them quiet.
+    """Calibrate on normal scans; take the lowest threshold that keeps them quiet, and the extent that fits best.
 
     Parameters
     ----------
@@ -64,6 +78,9 @@ def operating_point(
         The same held-out scans, plain and painted.
     sigma_mm : float
         Smoothing of the scores.
+    hystereses : sequence of float, optional
+        How far findings may extend below the threshold, in decades; the one with the highest mean Dice on painted
+        scans, at its own quiet threshold, is kept, the first where nothing is painted.
 
     Returns
     -------
@@ -72,27 +89,32 @@ def operating_point(
     float
         Mean Dice on painted scans at the defaults.
     """
-    values = side_by_side(lambda trial, sigma: trial.smoothed(sigma)[trial.inside], normal, sigma_mm)
+    smoothed = side_by_side(lambda trial: trial.smoothed(sigma_mm), normal)
+    values = [scores[trial.inside] for scores, trial in zip(smoothed, normal, strict=True)]
     raw, decades = fit_calibration(values)
     plain = Calibration(
         raw=raw,
         decades=decades,
         scan_raw=tuple(sorted(scan_raw_score(scan) for scan in values)),
-        default_threshold=0.999,
+        default_threshold=THRESHOLDS[-1],
         default_min_volume_mm3=SMALLEST_MM3,
         normals=len(normal),
     )
-    counts = np.mean(side_by_side(lambda trial, s: _false(trial, s, plain), normal, sigma_mm), axis=0)
-    dice = np.zeros(counts.shape)
-    if painted:
-        dice = np.mean(side_by_side(lambda trial, s: _dice(trial, s, plain), painted, sigma_mm), axis=0)
-    table = FalseFindings(
-        THRESHOLDS, VOLUMES_MM3, tuple(tuple(float(count) for count in line) for line in counts)
-    )
-    at = quiet_threshold(table)
-    column = VOLUMES_MM3.index(SMALLEST_MM3)
-    reached = float(np.interp(to_decades(at), to_decades(np.array(THRESHOLDS)), dice[:, column]))
-    return plain.model_copy(update={"default_threshold": at, "false_findings": table}), reached
+
+    def scored(trial: Trial) -> _Scored:
+        scores = calibrate(trial.smoothed(sigma_mm), plain)
+        return _Scored(np.where(trial.inside, to_decades(scores), 0), trial.truth)
+
+    calm, spoiled = side_by_side(scored, normal), side_by_side(scored, painted)
+    tried = []
+    for hysteresis in hystereses:
+        table = _false_findings(calm, hysteresis)
+        at = quiet_threshold(table)
+        dice = side_by_side(lambda scan, at=at, by=hysteresis: _dice(scan, at, by), spoiled)  # type: ignore[misc]
+        defaults = {"default_threshold": at, "hysteresis": hysteresis, "false_findings": table}
+        tried.append((float(np.mean(dice)) if dice else 0.0, plain.model_copy(update=defaults)))
+    reached, best = max(tried, key=lambda one: one[0])
+    return best, reached
 
 
 def quiet_threshold(table: FalseFindings, smallest_mm3: float = SMALLEST_MM3) -> float:
@@ -112,35 +134,28 @@ def quiet_threshold(table: FalseFindings, smallest_mm3: float = SMALLEST_MM3) ->
     return round(from_decades(decades[last] + share * (decades[last + 1] - decades[last])), 8)
 
 
-def _components(
-    trial: Trial, sigma_mm: float, calibration: Calibration
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Labels and their sizes at every threshold."""
-    calibrated = np.where(trial.inside, calibrate(trial.smoothed(sigma_mm), calibration), 0)
-    result = []
-    for threshold in THRESHOLDS:
-        labels = cc3d.connected_components(calibrated >= threshold, connectivity=26)
-        result.append((labels, np.bincount(labels.ravel())))
-    return result
+def _regions(decades: np.ndarray, threshold: float, hysteresis: float) -> np.ndarray:
+    """Label what `findings.find` finds, before it drops what is small."""
+    at = float(to_decades(threshold))
+    if not hysteresis:
+        return np.asarray(cc3d.connected_components(decades >= at, connectivity=26))
+    return held(decades >= at, decades >= max(at - hysteresis, 1e-6))
 
 
-def _false(trial: Trial, sigma_mm: float, calibration: Calibration) -> np.ndarray:
-    return np.array(
-        [
-            [(sizes[1:] >= max(1, volume)).sum() for volume in VOLUMES_MM3]
-            for _, sizes in _components(trial, sigma_mm, calibration)
-        ],
-        float,
-    )
+def _false_findings(calm: Sequence[_Scored], hysteresis: float) -> FalseFindings:
+    """Count the findings of normal scans at every threshold, by their smallest volume; voxels are 1 mm3."""
+
+    def count(scan: _Scored) -> np.ndarray:
+        sizes = [np.bincount(_regions(scan.decades, at, hysteresis).ravel())[1:] for at in THRESHOLDS]
+        return np.array([[(size >= max(1, volume)).sum() for volume in VOLUMES_MM3] for size in sizes], float)
+
+    mean = np.mean(side_by_side(count, calm), axis=0)
+    return FalseFindings(THRESHOLDS, VOLUMES_MM3, tuple(tuple(float(n) for n in line) for line in mean))
 
 
-def _dice(trial: Trial, sigma_mm: float, calibration: Calibration) -> np.ndarray:
-    rows = np.zeros((len(THRESHOLDS), len(VOLUMES_MM3)))
-    wanted = int(trial.truth.sum())
-    for row, (labels, sizes) in enumerate(_components(trial, sigma_mm, calibration)):
-        hits = np.bincount(labels[trial.truth], minlength=len(sizes))
-        for column, volume in enumerate(VOLUMES_MM3):
-            kept = sizes >= max(1, volume)
-            kept[0] = False
-            rows[row, column] = 2 * hits[kept].sum() / max(1, sizes[kept].sum() + wanted)
-    return rows
+def _dice(scan: _Scored, threshold: float, hysteresis: float) -> float:
+    labels = _regions(scan.decades, threshold, hysteresis)
+    kept = np.bincount(labels.ravel()) >= SMALLEST_MM3
+    kept[0] = False
+    found = kept[labels]
+    return float(2 * (found & scan.truth).sum() / max(1, found.sum() + scan.truth.sum()))
