@@ -1,4 +1,5 @@
 import json
+import shutil
 from functools import partial
 
 import numpy as np
@@ -9,7 +10,7 @@ from napari_anomaly import io
 from napari_anomaly.detector import checkpoint
 from napari_anomaly.detector.detect import detect
 from napari_anomaly.detector.settings import DetectSettings
-from napari_anomaly.errors import UnreadableDetector, UnreadableScan
+from napari_anomaly.errors import DetectorError, UnreadableDetector, UnreadableScan
 from napari_anomaly.progress import drain
 from napari_anomaly.samples import phantom
 from napari_anomaly.training import finish, normals
@@ -123,3 +124,20 @@ def test_without_normals_nothing_is_written(tmp_path):
     with pytest.raises(UnreadableScan, match="No normal scans were found"):
         next(train(TrainSettings(out=out)))
     assert not out.parent.exists()
+
+
+def test_a_training_on_other_scans_does_not_go_on(settings, trained, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("a", "b"):
+        shutil.copy(settings.normals[0] / "normal-0.nii.gz", other / f"{name}.nii.gz")
+    with pytest.raises(DetectorError, match=r"knee\.checkpoint\.safetensors is of a training on other scans"):
+        next(train(settings.model_copy(update={"normals": (other,)})))
+
+
+def test_a_detector_is_never_written_over(settings, tmp_path):
+    out = tmp_path / "mine.safetensors"
+    out.write_bytes(b"somebody's work")
+    with pytest.raises(DetectorError, match="is there already"):
+        next(train(settings.model_copy(update={"out": out})))
+    assert out.read_bytes() == b"somebody's work"

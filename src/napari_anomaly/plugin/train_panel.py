@@ -65,6 +65,7 @@ class TrainPanel(QWidget):
         self._window = napari_viewer.window
         self.jobs = Jobs()
         self.made: Path | None = None
+        self._drawn = 0
         self._build()
         self.destroyed.connect(partial(_release, self.jobs))
 
@@ -181,7 +182,7 @@ class TrainPanel(QWidget):
         self.made = None
         self.message.clear_text()
         self._show(running=True)
-        self._job = self.jobs.start(
+        self.jobs.start(
             partial(training, settings),
             Listener(
                 done=self._on_trained, failed=self._on_failed, progress=self._on_progress, stopped=self.halt
@@ -198,7 +199,15 @@ class TrainPanel(QWidget):
         self.bar.setRange(0, progress.total)
         self.bar.setValue(progress.done)
         self.status.setText(progress.text)
-        picture = QPixmap(str(Path(self.form["out"].value).with_suffix(".png")))
+        self._show_curve()
+
+    def _show_curve(self) -> None:
+        path = Path(self.form["out"].value).with_suffix(".png")
+        drawn = path.stat().st_mtime_ns if path.is_file() else 0
+        if drawn == self._drawn:
+            return
+        self._drawn = drawn
+        picture = QPixmap(str(path))
         if not picture.isNull():
             self.curve.setPixmap(
                 picture.scaledToWidth(WIDTH - 16, Qt.TransformationMode.SmoothTransformation)

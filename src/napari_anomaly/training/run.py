@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
+from napari_anomaly.errors import DetectorError
 from napari_anomaly.networks.joint import JointNetwork, JointOutput
 from napari_anomaly.networks.volume import VolumeNetwork
 from napari_anomaly.pretask.task import Difficulty
@@ -52,6 +53,8 @@ class Run:
     seconds: float = 0.0
     generator_seconds: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
+    normals: tuple[str, ...] = ()
+    """Names of the files that it learns from; empty where nobody said."""
 
     @property
     def progress(self) -> float:
@@ -215,13 +218,29 @@ def save(run: Run, path: Path) -> None:
         "generator_seconds": run.generator_seconds,
         "random": run.rng.bit_generator.state,
         "curve": run.curve,
+        "region": run.settings.region,
+        "normals": run.normals,
     }
     save_state(path, modules=run.modules, optimiser=run.optimiser, facts=facts)
 
 
 def resume(run: Run, path: Path) -> None:
-    """Bring a fresh run to where a checkpoint was written."""
+    """Bring a fresh run to where a checkpoint was written.
+
+    Raises
+    ------
+    UnreadableDetector
+        If the file is damaged, or was written for other networks.
+    DetectorError
+        If that training was of another region or of other normals.
+    """
     facts = load_state(path, modules=run.modules, optimiser=run.optimiser)
+    before = facts.get("region", run.settings.region), tuple(facts.get("normals", run.normals))
+    if before != (run.settings.region, run.normals):
+        raise DetectorError(
+            f"{path.name} is of a training on other scans ({len(before[1])} of the {before[0]}) than these "
+            f"({len(run.normals)} of the {run.settings.region}). Name another file to write to, or delete it."
+        )
     run.step, run.seconds = facts["step"], facts["seconds"]
     run.generator_seconds, run.curve = facts["generator_seconds"], facts["curve"]
     run.rng.bit_generator.state = facts["random"]

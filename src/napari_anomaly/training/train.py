@@ -58,14 +58,19 @@ def train(settings: TrainSettings) -> Generator[Progress, None, Path]:
     UnreadableScan
         If no normals were found.
     DetectorError
-        If the device is not there.
+        If the device is not there, a detector would be written over, or the checkpoint beside it is of other scans.
     """
     device = _device(settings)
+    checkpoint = settings.out.with_suffix(".checkpoint.safetensors")
+    resumed = checkpoint.exists()
+    if settings.out.exists() and not resumed:
+        raise DetectorError(
+            f"{settings.out} is there already. Name another file to write to, or move it away."
+        )
     found, held = candidates(settings)
     run = start(settings, device)
-    checkpoint = settings.out.with_suffix(".checkpoint.safetensors")
+    run.normals = tuple(sorted(candidate.path.name for candidate in found))
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    resumed = checkpoint.exists()
     if resumed:
         resume(run, checkpoint)
     if run.progress < 1:
