@@ -11,11 +11,12 @@ import shutil
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from napari_anomaly.cli.detecting import FindingSettings
-from napari_anomaly.cli.looking import Looking, look
-from napari_anomaly.cli.workers import _client
+from napari_anomaly.cli.looking import Looking, look, share_processors
+from napari_anomaly.cli.workers import client_of
 from napari_anomaly.detector.checkpoint import DEFAULT
 from napari_anomaly.detector.settings import DetectSettings
 from napari_anomaly.samples import sample_path
@@ -41,12 +42,8 @@ def main() -> None:
 
 def measure(looking: Looking, scans: list[Path], workers: int, most: int) -> float:
     """Seconds that workers of one thread need for all scans, after one scan each to warm up."""
-    from contextlib import ExitStack
-
-    from napari_anomaly.cli.looking import share_processors
-
     with ExitStack() as closing:
-        client = closing.enter_context(_client(workers, None, closing))
+        client = closing.enter_context(client_of(workers, None, closing))
         client.run(share_processors, most)
         names = list(client.scheduler_info()["workers"])
         client.gather(

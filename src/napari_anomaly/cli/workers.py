@@ -45,7 +45,7 @@ def look_at_all(
         yield from ((row, look(looking, row.path, row.series)) for row in rows)
         return
     with ExitStack() as closing:
-        client = closing.enter_context(_client(workers, scheduler, closing))
+        client = closing.enter_context(client_of(workers, scheduler, closing))
         from distributed import as_completed
 
         places = {
@@ -72,7 +72,23 @@ def _outcome(future: object) -> Outcome:
     return outcome
 
 
-def _client(workers: int, scheduler: str | None, closing: ExitStack) -> Client:
+def client_of(workers: int, scheduler: str | None, closing: ExitStack) -> Client:
+    """Start workers on this machine that share its processors, or join a scheduler.
+
+    Parameters
+    ----------
+    workers : int
+        Processes on this machine.
+    scheduler : str or None
+        Address of a scheduler to join instead.
+    closing : ExitStack
+        Ends what was started.
+
+    Raises
+    ------
+    ScanError
+        If Dask's `distributed` is not installed, or no scheduler answers.
+    """
     try:
         import dask
         from distributed import Client, LocalCluster
