@@ -93,6 +93,12 @@ def make(out: Path, with_dock: Callable[[napari.Viewer], DetectPanel]) -> None:
     shoot("7-3d")
     panel.show_.planes["axial"].click()
     reopen(viewer, panel, shoot)
+    panel.case.layers.set_visible("map", True)
+    panel.show_.linked.click()
+    panel.go_to(panel.case.session.findings.items[0])
+    wait(3)
+    shoot("9-linked-planes")
+    panel.show_.linked.click()
     viewer.close()
 
 

@@ -28,7 +28,7 @@ from napari_anomaly.plugin.preferences import prefer_our_reader
 from napari_anomaly.plugin.run_section import RunSection
 from napari_anomaly.plugin.show_section import ShowSection
 from napari_anomaly.plugin.threshold_section import ThresholdSection
-from napari_anomaly.plugin.view import Plane, current_plane, jump, set_plane, true_status
+from napari_anomaly.plugin.view import Plane, current_plane, jump, link_planes, set_plane, true_status
 from napari_anomaly.plugin.windows import Window
 from napari_anomaly.progress import Progress, Steps
 from napari_anomaly.scan import Scan
@@ -132,17 +132,14 @@ class DetectPanel(QWidget):
         self.show_.layer_toggled.connect(self._on_layer_toggled)
         self.show_.opacity_changed.connect(self._on_opacity)
         self.show_.plane_chosen.connect(self._on_plane)
+        self.show_.linked_toggled.connect(self._on_linked)
         self.show_.window_chosen.connect(self._on_window)
         self.table.chosen.connect(self.go_to)
         self.export.mask_wanted.connect(self.export_mask)
         self.export.map_wanted.connect(self.export_map)
         desk = self.desk
-        desk.enter(
-            self._seat,
-            (desk.case_changed, self._on_case),
-            (desk.findings_changed, self._on_findings),
-            (desk.problem, self._on_failed_count),
-        )
+        heard = (desk.case_changed, self._on_case), (desk.findings_changed, self._on_findings)
+        desk.enter(self._seat, *heard, (desk.problem, self._on_failed_count))
         events = self.viewer.layers.events
         pairs: list[tuple[Any, Callable[..., object]]] = [
             (events.inserted, self._refresh_scans),
@@ -286,13 +283,10 @@ class DetectPanel(QWidget):
     def _on_moved(self, step: int) -> None:
         if self._case is not None:
             self._case.layers.show_threshold(step)
-            anomaly_map = self._case.session.map
-            if anomaly_map is not None and anomaly_map.false_findings is not None:
-                self.threshold.show_false_findings(
-                    anomaly_map.false_findings.expected(
-                        self.threshold.threshold, self.threshold.min_volume_mm3
-                    )
-                )
+            table = self._case.session.map.false_findings if self._case.session.map is not None else None
+            if table is not None:
+                asked = self.threshold.threshold, self.threshold.min_volume_mm3
+                self.threshold.show_false_findings(table.expected(*asked))
 
     def _on_settled(self) -> None:
         if self._case is None:
@@ -396,6 +390,13 @@ class DetectPanel(QWidget):
         if self._case is not None:
             self._case.layers.set_opacity(opacity)
 
+    def _on_linked(self, on: bool) -> None:
+        try:
+            link_planes(self.viewer, on)
+        except AnomalyError as error:
+            self.show_.show_linked(False)
+            self.message.error(str(error))
+
     def _on_plane(self, plane: str) -> None:
         set_plane(self.viewer, cast(Plane, plane))
         if plane == "3d" and self._case is not None and max(self._case.scan.geometry.shape) > _LARGEST_3D:
@@ -419,8 +420,7 @@ class DetectPanel(QWidget):
         scan = layer.metadata.get(SCAN) if isinstance(layer, Layer) else None
         status = event.value
         if isinstance(scan, Scan) and isinstance(status, dict) and not status.get("true"):
-            # A changed copy is set again: napari has shown its own already, in the same turn, and nobody sees
-            # it.
+            # A changed copy is set again: napari has shown its own already, in the same turn, unseen.
             status = {**status, "true": "yes"}
             true_status(layer, scan.geometry, self.viewer.cursor.position, status)
             self.viewer.status = status
@@ -435,19 +435,21 @@ class DetectPanel(QWidget):
 
     def export_mask(self, path: Path) -> None:
         """Write the mask on the grid of the scan's file, beside the window."""
-        if self._case is not None and self._case.session.map is not None:
-            self._beside(partial(_same_steps, writing_mask(self._case, path)), self._on_written)
+        self._write(writing_mask, path)
 
     def export_map(self, path: Path) -> None:
         """Write the scores on the grid of the scan's file, beside the window."""
+        self._write(writing_map, path)
+
+    def _write(self, writing: Callable[[Case, Path], Steps[Path]], path: Path) -> None:
         if self._case is not None and self._case.session.map is not None:
-            self._beside(partial(_same_steps, writing_map(self._case, path)), self._on_written)
+            self._beside(partial(_same_steps, writing(self._case, path)), self._on_written)
 
     def _default_path(self, kind: str) -> Path | None:
-        if self._case is None or self._case.session.map is None:
-            self.message.error("There is nothing to export yet. Detect first.")
-            return None
-        return self._case.default_path(kind)
+        if self._case is not None and self._case.session.map is not None:
+            return self._case.default_path(kind)
+        self.message.error("There is nothing to export yet. Detect first.")
+        return None
 
     def _on_written(self, path: Path) -> None:
         self.message.note(f"Saved {path}")

@@ -44,6 +44,8 @@ class ShowSection(QWidget):
         Signal with the opacity, 0 to 1.
     plane_chosen
         Signal with the plane.
+    linked_toggled
+        Signal with whether to show all three planes at once.
     window_chosen
         Signal with the window.
     """
@@ -51,6 +53,7 @@ class ShowSection(QWidget):
     layer_toggled = Signal(str, bool)
     opacity_changed = Signal(float)
     plane_chosen = Signal(str)
+    linked_toggled = Signal(bool)
     window_chosen = Signal(Window)
 
     def __init__(self) -> None:
@@ -66,6 +69,9 @@ class ShowSection(QWidget):
         self._group = QButtonGroup(self)
         for made in self.planes.values():
             self._group.addButton(made)
+        self.linked = _checkable("All", "All three planes at once, linked by a crosshair")
+        self.linked.setAccessibleName("linked planes")
+        self.linked.toggled.connect(lambda on: self.linked_toggled.emit(on))
         self.window_ = slim_combo("Which intensities run from black to white")
         self.window_.setPlaceholderText("custom")
         self.window_.activated.connect(self._on_window)
@@ -80,12 +86,8 @@ class ShowSection(QWidget):
 
     def _plane(self, plane: Plane) -> QPushButton:
         text, tooltip = _PLANES[plane]
-        made = QPushButton(text)
-        made.setToolTip(tooltip)
+        made = _checkable(text, tooltip)
         made.setAccessibleName(plane)
-        made.setCheckable(True)
-        made.setFixedHeight(24)
-        made.setStyleSheet(_CHECKED)
         made.clicked.connect(lambda: self.plane_chosen.emit(plane))
         return made
 
@@ -97,7 +99,7 @@ class ShowSection(QWidget):
         for title, part in (("Show", boxes[:3]), ("", boxes[3:])):
             layout.addLayout(row(caption(title), *part, QWidget(), stretch=1 + len(part)))
         layout.addLayout(row(caption("&Opacity", self.opacity), self.opacity, stretch=1))
-        planes = row(caption("Planes"), *self.planes.values())
+        planes = row(caption("Planes"), *self.planes.values(), self.linked)
         for place in range(1, planes.count()):
             planes.setStretch(place, 1)
         layout.addLayout(planes)
@@ -118,6 +120,12 @@ class ShowSection(QWidget):
         for name, made in self.planes.items():
             made.setChecked(name == plane)
         self._group.setExclusive(True)
+
+    def show_linked(self, on: bool) -> None:
+        """Show whether all planes are on the screen, without signals."""
+        self.linked.blockSignals(True)
+        self.linked.setChecked(on)
+        self.linked.blockSignals(False)
 
     def set_windows(self, windows: Sequence[Window], limits: tuple[float, float] | None) -> None:
         """Offer windows.
@@ -148,3 +156,12 @@ class ShowSection(QWidget):
 
     def _on_window(self, place: int) -> None:
         self.window_chosen.emit(self._windows[place])
+
+
+def _checkable(text: str, tooltip: str) -> QPushButton:
+    made = QPushButton(text)
+    made.setToolTip(tooltip)
+    made.setCheckable(True)
+    made.setFixedHeight(24)
+    made.setStyleSheet(_CHECKED)
+    return made

@@ -8,6 +8,7 @@ from jaxtyping import Float, Num
 from napari.components import ViewerModel
 from napari.layers import Layer
 
+from napari_anomaly import extras
 from napari_anomaly.geometry import Geometry
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "current_plane",
     "describe_place",
     "jump",
+    "link_planes",
     "patient_place",
     "set_plane",
     "true_status",
@@ -52,6 +54,19 @@ def set_plane(viewer: ViewerModel, plane: Plane) -> None:
     viewer.dims.point = place
     if plane == "3d":
         _camera(viewer).set_view_direction(_LOOKING, _UP)
+
+
+def link_planes(viewer: ViewerModel, on: bool) -> None:
+    """Show or hide all three planes at once, linked by a crosshair.
+
+    Raises
+    ------
+    MissingExtra
+        If the extra ``planes`` is not installed.
+    """
+    libraries = ("napari_orthogonal_views", "cv2")
+    linked = extras.load("plugin.linked_planes", libraries, extra="planes", what="The linked view")
+    linked.show_linked(viewer, on)
 
 
 def current_plane(viewer: ViewerModel) -> Plane | None:

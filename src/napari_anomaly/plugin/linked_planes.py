@@ -1,0 +1,82 @@
+"""Three planes at once, linked by a crosshair: napari-orthogonal-views, with every plane as radiologists hang it."""
+
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from napari.components import ViewerModel
+from napari_orthogonal_views.cross_hair_overlay import VispyCrosshairOverlay
+from napari_orthogonal_views.ortho_view_manager import (
+    OrthoViewManager,
+    _get_manager,  # what its documentation tells others to use
+)
+from qtpy.QtCore import QTimer
+
+from napari_anomaly.plugin.view import current_plane
+
+__all__ = ["show_linked"]
+
+_UPRIGHT = {
+    "axial": ((-1, -3, -2), (-2, -3, -1)),
+    "coronal": ((-1, -2, -3), (-2, -3, -1)),
+    "sagittal": ((-1, -2, -3), (-2, -1, -3)),
+}
+"""Axes of the view at the right and of the one below, as places in the axes of the canvas, by its plane.
+
+Left as they are, one of the two lies on its side.
+"""
+
+_SETTLED_MS = 250
+
+_hanging: WeakKeyDictionary[OrthoViewManager, Any] = WeakKeyDictionary()
+
+
+def show_linked(viewer: ViewerModel, on: bool) -> None:
+    """Show or hide the other two planes beside the canvas.
+
+    Parameters
+    ----------
+    viewer
+        The viewer itself, with a window.
+    on
+        Whether to show them.
+    """
+    manager = _get_manager(viewer)
+    if manager in _hanging:
+        viewer.dims.events.order.disconnect(_hanging.pop(manager))
+    if not on:
+        manager.hide()
+        return
+    viewer.dims.ndisplay = 2
+    manager.show()
+    _hanging[manager] = viewer.dims.events.order.connect(partial(_hang, viewer))
+    _hang(viewer)
+    manager.set_cross_hairs(True)
+    # What is shown fits the canvases only when they have their sizes.
+    rest = QTimer(manager.right_widget)
+    rest.setSingleShot(True)
+    rest.timeout.connect(viewer.reset_view)
+    rest.start(_SETTLED_MS)
+
+
+def _hang(viewer: ViewerModel, event: object = None) -> None:
+    plane, manager = current_plane(viewer), _get_manager(viewer)
+    if plane not in _UPRIGHT or not manager.is_shown():
+        return
+    small = manager.right_widget, manager.bottom_widget
+    for widget, order in zip(small, _UPRIGHT[plane], strict=True):
+        widget.order = order
+    manager.update_dims_order()
+    for widget in small:
+        widget.vm_container.viewer_model.reset_view()
+
+
+def _move_crosshairs(overlay: Any) -> None:
+    """Move a crosshair to where the viewer is; by itself it goes to the index, as if the world began at 0."""
+    dims = overlay.viewer.dims
+    axes = [*dims.displayed[::-1], *(dims.not_displayed[::-1] or (0,))][:3]
+    overlay.node.set_position(np.array(dims.point)[axes])
+
+
+VispyCrosshairOverlay._move_crosshairs = _move_crosshairs
