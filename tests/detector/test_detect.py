@@ -108,6 +108,11 @@ def test_the_networks_asked_for_are_used(detection, lesion):
     best = drain(detect(patient(), bright_detector(best="joint"), CPU))
     assert np.array_equal(best.map.score, dark.map.score)
     assert not np.array_equal(best.map.score, detection.map.score)
+    # the network of this test takes every scan for FLAIR
+    by_contrast = drain(
+        detect(patient(), bright_detector(by_contrast={"flair": "joint", "t1": "volume"}), CPU)
+    )
+    assert np.array_equal(by_contrast.map.score, dark.map.score)
 
 
 def test_smoothing_is_the_detectors_and_in_mm(detection):

@@ -48,6 +48,13 @@ def test_every_way_is_calibrated_on_all_normals_and_on_those_of_a_contrast(finis
     assert finished.contrasts["flair"]["scans"] == SCANS
 
 
+def test_the_best_way_is_chosen_for_every_contrast(finished):
+    assert set(finished.ways) == {ANY, "flair"}
+    assert finished.ways["flair"] == finished.contrasts["flair"]["networks"] != "joint"
+    # of every way, findings extend as far as fits the best one
+    assert len({calibrations["flair"].hysteresis for calibrations in finished.calibrations.values()}) == 1
+
+
 def test_a_contrast_with_too_few_scans_has_no_calibration_of_its_own():
     done = drain(finish(BrightNetwork().eval(), [real_subject("flair")], seed=1, copies=2))
     assert set(done.calibrations["plane"]) == {ANY}

@@ -42,6 +42,8 @@ class Card(BaseModel):
     extraction_widths: tuple[int, ...] | None
     best: Networks
     """Networks that measured best on held-out synthetic anomalies."""
+    by_contrast: Mapping[str, Networks] = {}
+    """Networks that measured best on a contrast, where enough scans of it were held out."""
     smoothing_mm: float
     calibrations: Mapping[Networks, Mapping[str, Calibration]]
     """For every way to use the networks: by contrast, and `ANY`."""

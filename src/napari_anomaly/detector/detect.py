@@ -122,9 +122,9 @@ def detect(
     with clock.stage("supervoxels"):
         ids = supervoxels(scan.voxels, mask, spacing=scan.geometry.spacing, size_mm3=settings.supervoxel_mm3)
         proxy = superpixel_image(scan.voxels, ids)
-    networks = settings.networks or detector.card.best
     raw, device, engine = yield from _run(detector, prepared, settings, chosen.name, clock=clock, notes=notes)
     yield Progress(95, 100, "Calibrating")
+    networks = settings.networks or detector.card.by_contrast.get(raw.contrast, detector.card.best)
     with clock.stage("calibrate"):
         calibration = of_contrast(detector.card.calibrations[networks], raw.contrast)
         smooth_raw = smoothed(raw, networks, detector)

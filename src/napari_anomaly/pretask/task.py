@@ -96,6 +96,7 @@ def sample(
     bright: float,
     difficulty: Difficulty,
     templates: int = 0,
+    scenario: Scenario | None = None,
 ) -> tuple[Anomaly, ...]:
     """Draw the anomalies of one scan.
 
@@ -113,11 +114,13 @@ def sample(
         Range of contrasts.
     templates : int, default 0
         Number of real lesion shapes in the library.
+    scenario : str, optional
+        What kind of disease, drawn if left out.
     """
     if rng.random() < difficulty.plain:
         return tuple(_plain(rng, centres, bright) for _ in range(rng.integers(1, 6)))
     white = centres if white is None else white
-    scenario: Scenario = rng.choice(
+    scenario = scenario or rng.choice(
         ["white", "scatter", "mass", "infarct", "mixed"], p=[0.3, 0.06, 0.34, 0.2, 0.1]
     )
     sign = 1.0 if rng.random() < bright else -1.0

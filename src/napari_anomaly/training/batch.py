@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from napari_anomaly.networks.tissue import fit_tissues, plane_maps, volume_maps
 from napari_anomaly.preprocess import REDUCTION, coarse_tissue, normalise, plane_inputs, volume_inputs
-from napari_anomaly.pretask.task import Difficulty, Painted, paint, sample
+from napari_anomaly.pretask.task import Difficulty, Painted, Scenario, paint, sample
 from napari_anomaly.training.contrast import BRIGHT, FAMILIES
 from napari_anomaly.training.normals import Normal, Subject, make_normal
 from napari_anomaly.training.tissue_task import plane_shares, volume_shares
@@ -96,9 +96,14 @@ def subject_weights(subjects: Sequence[Subject]) -> np.ndarray:
 
 
 def paint_normal(
-    normal: Normal, rng: np.random.Generator, *, difficulty: Difficulty, library: Tensor | None
+    normal: Normal,
+    rng: np.random.Generator,
+    *,
+    difficulty: Difficulty,
+    library: Tensor | None,
+    scenario: Scenario | None = None,
 ) -> Painted:
-    """Paint a normal with random anomalies; it always carries a visible one."""
+    """Paint a normal with random anomalies, of one kind of disease if asked for; it always carries a visible one."""
     image = normal.image.float()
     tissue = normal.mask & (image != 0)
     centres, white = (_some(region) for region in (tissue, normal.white & tissue))
@@ -110,6 +115,7 @@ def paint_normal(
             bright=BRIGHT[normal.family],
             difficulty=difficulty,
             templates=0 if library is None else len(library),
+            scenario=scenario,
         )
         painted = paint(image, tissue, anomalies, library=library)
         if painted.truth.any():

@@ -18,7 +18,7 @@ from napari_anomaly.detector.settings import Networks
 from napari_anomaly.detector.tiling import score
 from napari_anomaly.networks.joint import JointNetwork
 from napari_anomaly.preprocess import normalise
-from napari_anomaly.pretask.task import Difficulty
+from napari_anomaly.pretask.task import Difficulty, Scenario
 from napari_anomaly.progress import Progress, drain
 from napari_anomaly.training.batch import paint_normal
 from napari_anomaly.training.contrast import Family
@@ -43,16 +43,25 @@ PLAN: dict[str, tuple[Family, ...]] = {
 """Contrasts in which held-out subjects of every kind are synthesised: T1 and FLAIR scans also as they are."""
 
 
+PAINTED: tuple[Scenario | None, ...] = ("white", None)
+"""What is painted on every held-out scan: small lesions of the white matter, and whatever else comes.
+
+Large anomalies are easier and would decide alone; a reader looks for small ones, too.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Finished:
     """Calibrations, and which way to use the networks measured best."""
 
     best: Networks
+    ways: dict[str, Networks]
+    """Best way for every contrast that has a calibration."""
     smoothing_mm: float
     calibrations: dict[Networks, dict[str, Calibration]]
     table: list[dict[str, float | str]]
     """Average precision of every way on held-out synthetic anomalies."""
-    contrasts: dict[str, dict[str, float]]
+    contrasts: dict[str, dict[str, float | str]]
     """Of the best way, by contrast that the network sees: scans, threshold, extent, smallest finding, painted Dice."""
     weights: dict[str, float] = field(default_factory=dict)
     """Average precision of averaged and last weights; the first are used."""
@@ -93,8 +102,9 @@ def finish(
         yield Progress(index, len(wanted), "Calibrating on held-out normal scans")
         made = make_normal(subject, rng, device, family=family)
         _measure(engine, made, None, normal)
-        spoiled = paint_normal(made, rng, difficulty=Difficulty(), library=None)
-        _measure(engine, made.with_image(spoiled.image), spoiled.truth, painted)
+        for scenario in PAINTED:
+            spoiled = paint_normal(made, rng, difficulty=Difficulty(), library=None, scenario=scenario)
+            _measure(engine, made.with_image(spoiled.image), spoiled.truth, painted)
     return _conclude(normal, painted)
 
 
@@ -163,22 +173,35 @@ def _box(inside: np.ndarray, margin: int = 4) -> tuple[slice, ...]:
 
 
 def _conclude(normal: dict[Networks, list[Trial]], painted: dict[Networks, list[Trial]]) -> Finished:
-    table: list[dict[str, float | str]] = []
-    for name in NETWORKS:
-        for sigma in SMOOTHING_MM:
-            precision = np.mean(side_by_side(partial(_average_precision, sigma=sigma), painted[name]))
-            table.append(
-                {"networks": name, "smoothing_mm": sigma, "average_precision": round(float(precision), 4)}
-            )
-    top = max(table, key=lambda row: row["average_precision"])
-    best, sigma = cast(Networks, top["networks"]), float(top["smoothing_mm"])
+    tried = [(name, sigma) for name in NETWORKS for sigma in SMOOTHING_MM]
+    precision = {
+        (name, sigma): np.array(side_by_side(partial(_average_precision, sigma=sigma), painted[name]))
+        for name, sigma in tried
+    }
+    table: list[dict[str, float | str]] = [
+        {
+            "networks": name,
+            "smoothing_mm": sigma,
+            "average_precision": round(float(np.nanmean(precision[name, sigma])), 4),
+        }
+        for name, sigma in tried
+    ]
+    best, sigma = max(tried, key=lambda one: float(np.nanmean(precision[one])))
     calibrations: dict[Networks, dict[str, Calibration]] = {name: {} for name in NETWORKS}
-    contrasts: dict[str, dict[str, float]] = {}
+    contrasts: dict[str, dict[str, float | str]] = {}
+    ways: dict[str, Networks] = {}
     for contrast in _contrasts(normal[best]):
-        chosen = [index for index, trial in enumerate(normal[best]) if contrast in (ANY, trial.contrast)]
-        made, dice = operating_point(_at(chosen, normal[best]), _at(chosen, painted[best]), sigma)
+        seen = [contrast in (ANY, trial.contrast) for trial in painted[best]]
+        means = {
+            name: float(np.nanmean(precision[name, sigma][seen])) if any(seen) else 0.0 for name in NETWORKS
+        }
+        way = ways[contrast] = max(NETWORKS, key=means.__getitem__) if any(seen) else best
+        calm = _of(contrast, normal[way])
+        made, dice = operating_point(calm, _of(contrast, painted[way]), sigma)
         contrasts[contrast] = {
-            "scans": len(chosen),
+            "scans": len(calm),
+            "networks": way,
+            "painted_average_precision": round(means[way], 4),
             "threshold": made.default_threshold,
             "hysteresis": made.hysteresis,
             "smallest_mm3": made.default_min_volume_mm3,
@@ -187,14 +210,15 @@ def _conclude(normal: dict[Networks, list[Trial]], painted: dict[Networks, list[
         # the other ways to use the networks are there for comparison
         for name in NETWORKS:
             calibrations[name][contrast] = made
-            if name != best:
-                calm, spoiled = _at(chosen, normal[name]), _at(chosen, painted[name])
-                calibrations[name][contrast], _ = operating_point(calm, spoiled, sigma, [made.hysteresis])
-    return Finished(best, sigma, calibrations, table, contrasts)
+            if name != way:
+                calibrations[name][contrast], _ = operating_point(
+                    _of(contrast, normal[name]), [], sigma, [made.hysteresis]
+                )
+    return Finished(best, ways, sigma, calibrations, table, contrasts)
 
 
-def _at(chosen: list[int], trials: list[Trial]) -> list[Trial]:
-    return [trials[index] for index in chosen]
+def _of(contrast: str, trials: list[Trial]) -> list[Trial]:
+    return [trial for trial in trials if contrast in (ANY, trial.contrast)]
 
 
 def _contrasts(normal: list[Trial]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from napari_anomaly.detector.calibration import ANY
 from napari_anomaly.detector.checkpoint import Card, save
 from napari_anomaly.errors import DetectorError
 from napari_anomaly.networks.joint import JointNetwork
@@ -130,6 +131,7 @@ def write(
         volume_widths=network.volume.widths,
         extraction_widths=EXTRACTION_WIDTHS if brain else None,
         best=done.best,
+        by_contrast={contrast: way for contrast, way in done.ways.items() if contrast != ANY},
         smoothing_mm=done.smoothing_mm,
         calibrations=done.calibrations,
         provenance=provenance(run, done, found, held),
