@@ -14,7 +14,7 @@ from PIL import Image
 
 from napari_anomaly import io
 from napari_anomaly.detector import checkpoint
-from napari_anomaly.detector.detect import detect
+from napari_anomaly.detector.detect import Detection, detect
 from napari_anomaly.detector.settings import DetectSettings
 from napari_anomaly.evaluation.metrics import Curve
 from napari_anomaly.evaluation.protocol import Scored, evaluate_case, read_truth
@@ -24,9 +24,9 @@ from napari_anomaly.progress import drain
 OUT = Path(__file__).parents[1] / "docs" / "results"
 WAYS = ("joint", "plane", "volume", "mean")
 HEAD = (
-    "| patient | scan | seen as | threshold | smallest, mm3 | intensity AP | joint AP | 2D AP | 3D AP | mean AP "
-    "| Dice at the detector's threshold | best Dice | lesions found | false findings | scan score | seconds |\n"
-    "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+    "| patient | scan | seen as | uses | threshold | extent, decades | smallest, mm3 | intensity AP "
+    "| joint AP | 2D AP | 3D AP | mean AP | Dice of the findings | best Dice | lesions found | false findings "
+    "| scan score | seconds |\n|" + "---|" * 18
 )
 
 
@@ -57,19 +57,19 @@ def measure(
     scan = io.read_scan(path)
     truth = read_truth(io.read_scan(mask_path), scan)
     precision: dict[str, float] = {}
-    for way in ways or (detector.card.best,):
-        settings = DetectSettings(device=device, networks=way, anatomy=way == detector.card.best)
-        found = drain(detect(scan, detector, settings))
-        inside = found.map.score > 0
-        raw = found.map.score if found.map.raw is None else found.map.raw
-        precision[way] = Curve.of(raw[inside], truth[inside]).average_precision
-        if way == detector.card.best:
-            at, smallest = found.map.default_threshold, found.map.default_min_volume_mm3
-            findings = find(found.map, at, min_volume_mm3=smallest)
-            seen = f"{found.contrast} | {at:.5f} | {smallest:.0f}"
-            seconds = sum(found.seconds.values())
-            own = evaluate_case(scan, truth, Scored.of_detection(found.map, findings), seconds=seconds)
-            strip = picture(scan.voxels, truth, findings.mask > 0)
+    found = drain(detect(scan, detector, DetectSettings(device=device)))
+    used = detector.card.by_contrast.get(found.contrast, detector.card.best)
+    precision[used] = average_precision(found, truth)
+    at, smallest = found.map.default_threshold, found.map.default_min_volume_mm3
+    findings = find(found.map, at, min_volume_mm3=smallest)
+    seen = f"{found.contrast} | {used} | {at:.5f} | {found.map.hysteresis:.2f} | {smallest:.0f}"
+    seconds = sum(found.seconds.values())
+    own = evaluate_case(scan, truth, Scored.of_detection(found.map, findings), seconds=seconds)
+    strip = picture(scan.voxels, truth, findings.mask > 0)
+    for way in ways:
+        if way != used:
+            settings = DetectSettings(device=device, networks=way, anatomy=False)
+            precision[way] = average_precision(drain(detect(scan, detector, settings)), truth)
     intensity = max(own.intensity.bright_average_precision or 0, own.intensity.dark_average_precision or 0)
     ranked = " | ".join(f"{precision[way]:.2f}" if way in precision else "" for way in WAYS)
     lesions = own.lesions
@@ -79,6 +79,13 @@ def measure(
         f"| {lesions.found}/{lesions.lesions} | {lesions.false_findings} | {own.scan_score:.3f} | {own.seconds:.1f} |"
     )
     return row, strip
+
+
+def average_precision(found: Detection, truth: np.ndarray) -> float:
+    """Over the voxels that the detector looked at."""
+    inside = found.map.score > 0
+    raw = found.map.score if found.map.raw is None else found.map.raw
+    return Curve.of(raw[inside], truth[inside]).average_precision
 
 
 def picture(voxels: np.ndarray, truth: np.ndarray, found: np.ndarray) -> np.ndarray:
@@ -100,9 +107,9 @@ def write(rows: list[str], strips: list[np.ndarray], detector: checkpoint.Detect
     lines = [
         "# Real patients",
         "",
-        f"Detector {detector.name} {detector.version}, sha256 {detector.sha256[:16]}; it uses its "
-        f"'{detector.card.best}' output, at its own threshold and smallest finding for the "
-        "contrast that it sees. No patient took part in training, calibration or any choice.",
+        f"Detector {detector.name} {detector.version}, sha256 {detector.sha256[:16]}; at its own networks, "
+        "threshold, extent and smallest finding for the contrast that it sees. No patient took part in training, "
+        "calibration or any choice.",
         "AP is average precision over the voxels that the detector looked at; intensity is plain brightness or "
         "darkness, whichever is better, with the truth in hand.",
         "",

@@ -30,8 +30,8 @@ not a medical device.
 | lesion outlines | {shapes} |
 | training | {steps} steps in {minutes} minutes on {device}, torch {torch}; seed {seed} |
 | steps per second | {rate}; the generator of synthetic scans takes {generator:.0%} of the time |
-| uses | the '{best}' output, smoothed by {smoothing} mm, because it measured best on held-out painted normals (below) |
-| threshold, smallest finding | by contrast (below): from held-out normals and painted anomalies, never from patients |
+| uses | '{best}', or what measured better on a contrast of held-out painted normals (below), smoothed by {smoothing} mm |
+| threshold, extent, smallest finding | by contrast (below): from held-out normals and painted ones, never from patients |
 
 ## Held-out normals, painted
 
@@ -44,11 +44,11 @@ Average precision over the voxels of the brain, mean over scans; the command tha
 ## Calibration
 
 The network says which contrast it sees; scores are calibrated on the held-out normals that it takes for the same.
-The threshold gives the best Dice on painted scans among those that make at most one false finding of 30 mm3 or more per
-normal scan.
+A finding reaches the threshold, the lowest that makes at most one false finding of 30 mm3 or more per normal scan, and
+extends as far below it, in decades of the share of normal voxels, as gave the best Dice on painted scans.
 
-| contrast | held-out normals | threshold | smallest finding, mm3 | false findings per normal | Dice, painted |
-|---|---|---|---|---|---|
+| contrast | held-out normals | uses | threshold | extent, decades | smallest, mm3 | false per normal | Dice, painted |
+|---|---|---|---|---|---|---|---|
 {contrasts}
 
 ## Loss
@@ -88,12 +88,13 @@ pretask ([what was tried](../results/training.md)).
 
 
 def contrast_row(name: str, row: dict, card: Card) -> str:
-    own = card.calibrations[card.best][name]
+    way = card.by_contrast.get(name, card.best)
+    own = card.calibrations[way][name]
     false = own.false_findings.expected(own.default_threshold, own.default_min_volume_mm3)
     title = "all together" if name == ANY else name
     smallest = own.default_min_volume_mm3
-    figures = f"{row['threshold']:.6f} | {smallest:.0f} | {false:.2f} | {row['painted_dice']:.3f}"
-    return f"| {title} | {row['scans']:.0f} | {figures} |"
+    drawn = f"{row['threshold']:.6f} | {own.hysteresis:.2f} | {smallest:.0f}"
+    return f"| {title} | {row['scans']:.0f} | {way} | {drawn} | {false:.2f} | {row['painted_dice']:.3f} |"
 
 
 def main() -> None:
