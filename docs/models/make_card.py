@@ -30,8 +30,8 @@ not a medical device.
 | lesion outlines | {shapes} |
 | training | {steps} steps in {minutes} minutes on {device}, torch {torch}; seed {seed} |
 | steps per second | {rate}; the generator of synthetic scans takes {generator:.0%} of the time |
-| uses | '{best}', or what measured better on a contrast of held-out painted normals (below), smoothed by {smoothing} mm |
-| threshold, extent, smallest finding | by contrast (below): from held-out normals and painted ones, never from patients |
+| uses | '{best}', or what was better on a contrast of held-out painted normals (below), smoothed by {smoothing} mm |
+| threshold, extent, smallest | by contrast (below): from held-out normals, plain and painted, never from patients |
 
 ## Held-out normals, painted
 
