@@ -18,6 +18,7 @@ from typing import Any
 from platformdirs import user_data_path
 from pydantic import ValidationError
 
+from napari_anomaly.database import ForeignFileError, open_database
 from napari_anomaly.descriptor import Descriptor, distances
 from napari_anomaly.errors import ReviewError
 from napari_anomaly.review import Judgement, Verdict
@@ -188,30 +189,17 @@ class Memory:
     def __init__(self, file: Path | None = None) -> None:
         self.file = memory_path() if file is None else Path(file)
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(self.file, timeout=10.0, isolation_level=None)
-        except (OSError, sqlite3.Error) as error:
+            with self._guarded():
+                self._db = open_database(self.file, schema=_SCHEMA, version=_SCHEMA_VERSION)
+        except ForeignFileError:
+            raise ReviewError(
+                f"{self.file} is no memory that this version can read. Move it away, or update napari-anomaly."
+            ) from None
+        except OSError as error:
             raise ReviewError(
                 f"The memory of rejected findings {self.file} cannot be opened: {error}. "
                 "Switch it off, or make room there."
             ) from error
-        try:
-            with self._guarded():
-                self._prepare()
-        except ReviewError:
-            self._db.close()
-            raise
-
-    def _prepare(self) -> None:
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if version not in (0, _SCHEMA_VERSION) or (version == 0 and tables):
-            raise ReviewError(
-                f"{self.file} is no memory that this version can read. Move it away, or update napari-anomaly."
-            )
-        if version == 0:
-            # As one step: a file that was half made would be taken for one of another kind.
-            self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;")
 
     def close(self) -> None:
         """Let go of the file."""

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from napari_anomaly.database import ForeignFileError, open_database
 from napari_anomaly.errors import ReviewError, ScanError
 
 __all__ = ["Row", "State", "Status", "Worklist"]
@@ -42,7 +43,7 @@ CREATE TABLE IF NOT EXISTS scans (
     process INTEGER NOT NULL DEFAULT 0,
     since TEXT NOT NULL DEFAULT '',
     UNIQUE (path, series)
-)
+);
 """
 
 
@@ -110,19 +111,13 @@ class Worklist:
         self.file = Path(file)
         self._base = self.file.absolute().parent
         try:
-            self._base.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(self.file, timeout=10.0, isolation_level=None)
-            with self._guarded():
-                self._db.execute("PRAGMA synchronous = FULL")
-                version = self._db.execute("PRAGMA user_version").fetchone()[0]
-                tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-                if version not in (0, _SCHEMA_VERSION) or (version == 0 and tables):
-                    raise ScanError(
-                        f"{self.file} is no worklist that this version can read. Choose another file, or "
-                        "update napari-anomaly."
-                    )
-                self._db.execute(_SCHEMA)
-                self._db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+            self._db = open_database(self.file.absolute(), schema=_SCHEMA, version=_SCHEMA_VERSION)
+            self._db.execute("PRAGMA synchronous = FULL")
+        except ForeignFileError:
+            raise ScanError(
+                f"{self.file} is no worklist that this version can read. Choose another file, or "
+                "update napari-anomaly."
+            ) from None
         except (OSError, sqlite3.Error) as error:
             raise ScanError(
                 f"The worklist {self.file} cannot be opened: {error}. Choose another place for it."
