@@ -21,8 +21,12 @@ VOLUMES_MM3 = (0.0, 10.0, 30.0, 60.0, 100.0, 200.0, 500.0)
 THRESHOLDS = tuple(round(from_decades(d), 8) for d in np.arange(1.5, 5.01, 0.25))
 """Calibrated scores for which false findings are counted."""
 
-HYSTERESES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
-"""Extents of findings that are tried, in decades below the threshold."""
+HYSTERESES = (0.0, 0.25, 0.5)
+"""Extents of findings that are tried, in decades below the threshold.
+
+Half a decade is a ratio of three, the widest that Canny (1986) recommends between two thresholds. Painted lesions end
+sharply, and would choose more than suits lesions that fade.
+"""
 
 SMALLEST_MM3 = 30.0
 """Smallest finding of the default, a ball of 4 mm: a larger one hides lesions that readers look for."""
