@@ -52,7 +52,8 @@ extends as far below it, in decades of the share of normal voxels, as gave the b
 {contrasts}
 
 Dice and false findings were measured before findings had an extent. With it, on twenty of the held-out normals,
-false findings at these thresholds went from .45 to .50 per scan (FLAIR: .9 to 1.0), Dice on ten painted FLAIR scans from .27 to .36.
+false findings at these thresholds went from .45 to .50 per scan (FLAIR: .9 to 1.0), and Dice on ten painted FLAIR scans
+from .27 to .36.
 
 ## Loss
 
