@@ -31,7 +31,7 @@ not a medical device.
 | training | {steps} steps in {minutes} minutes on {device}, torch {torch}; seed {seed} |
 | steps per second | {rate}; the generator of synthetic scans takes {generator:.0%} of the time |
 | uses | '{best}', or what was better on a contrast of held-out painted normals (below), smoothed by {smoothing} mm |
-| threshold, extent, smallest | by contrast (below): from held-out normals, plain and painted, never from patients |
+| threshold, extent, smallest | by contrast (below): from held-out normals, plain and painted |
 
 ## Held-out normals, painted
 
@@ -45,7 +45,8 @@ Average precision over the voxels of the brain, mean over scans; the command tha
 
 The network says which contrast it sees; scores are calibrated on the held-out normals that it takes for the same.
 A finding reaches the threshold, the lowest that makes at most one false finding of 30 mm3 or more per normal scan, and
-extends as far below it, in decades of the share of normal voxels, as gave the best Dice on painted scans.
+extends as far below it, in decades of the share of normal voxels, as gave the best Dice on painted scans, half a
+decade at most. That limit was set with results on the patients below known.
 
 | contrast | held-out normals | uses | threshold | extent, decades | smallest, mm3 | false per normal | Dice, painted |
 |---|---|---|---|---|---|---|---|
