@@ -80,15 +80,17 @@ def test_trials_keep_their_order(normal):
 
 
 def test_findings_extend_as_far_as_fits_what_was_painted():
-    # normal scans hold blobs that are as loud as the rim of a lesion, never as loud as its core
-    normal = [scan(seed, lesion=4.0) for seed in range(8)]
-    painted = [scan(seed, lesion=4.0) for seed in range(20, 24)]
+    # blobs of normal scans are a little louder than the rim of a lesion, and far from its core
+    normal = [scan(seed) for seed in range(8)]
+    for trial in normal:
+        for place, loud in ((4, 6.0), (14, 6.0), (24, 5.0), (33, 5.0)):
+            trial.raw[place : place + 5, place : place + 5, place : place + 5] = loud
+    painted = [scan(seed, lesion=1.0) for seed in range(20, 24)]
     for trial in painted:
-        trial.raw[18:22, 18:22, 18:22] += 8.0
-    for trial in normal[:4]:
-        trial.raw[28:34, 28:34, 28:34] += 4.0
-    extended, better = operating_point(normal, painted, 0.7)
-    cut, worse = operating_point(normal, painted, 0.7, [0.0])
+        trial.raw[trial.truth] = 5.5
+        trial.raw[18:22, 18:22, 18:22] = 12.0
+    extended, better = operating_point(normal, painted, 0.0)
+    cut, worse = operating_point(normal, painted, 0.0, [0.0])
     assert cut.hysteresis == 0.0 < extended.hysteresis
     assert better > worse
     table = extended.false_findings
