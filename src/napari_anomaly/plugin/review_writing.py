@@ -34,12 +34,18 @@ def writing_reading(case: Case, path: Path, make: Make) -> Steps[Path]:
     make
         What to write: a report or a table.
     """
-    read, scan = _reader_of(case), case.scan
+    scan = case.scan
+    return _writing(case, "writing", path, lambda reading: write_text(make(reading), scan, path))
+
+
+def _writing(case: Case, text: str, path: Path, write: Callable[[Reading], Path]) -> Steps[Path]:
+    """Note what is read now, and write it when the steps are taken; without a map the path is given as it is."""
+    read = _reader_of(case)
 
     def steps() -> Steps[Path]:
-        yield Progress(0, 0, "writing")
+        yield Progress(0, 0, text)
         reading = read()
-        return path if reading is None else write_text(make(reading), scan, path)
+        return path if reading is None else write(reading)
 
     return steps()
 
@@ -74,14 +80,9 @@ def writing_derivatives(case: Case, folder: Path) -> Steps[Path]:
     folder
         Of the derivatives.
     """
-    read = _reader_of(case)
-
-    def steps() -> Steps[Path]:
-        yield Progress(0, 0, "writing BIDS derivatives")
-        reading = read()
-        return folder if reading is None else write_derivatives(reading, folder)[0].parent
-
-    return steps()
+    return _writing(
+        case, "writing BIDS derivatives", folder, lambda reading: write_derivatives(reading, folder)[0].parent
+    )
 
 
 def writing_agreement(case: Case, path: Path) -> Steps[Path]:

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-import cc3d
 import numpy as np
 
 from napari_anomaly.anomaly import FalseFindings, from_decades, to_decades
@@ -105,11 +104,11 @@ def operating_point(
         normals=len(normal),
     )
 
-    def scored(trial: Trial) -> _Scored:
-        scores = calibrate(trial.smoothed(sigma_mm), plain)
-        return _Scored(np.where(trial.inside, to_decades(scores), 0), trial.truth)
+    def scored(trial: Trial, scores: np.ndarray) -> _Scored:
+        return _Scored(np.where(trial.inside, to_decades(calibrate(scores, plain)), 0), trial.truth)
 
-    calm, spoiled = side_by_side(scored, normal), side_by_side(scored, painted)
+    calm = side_by_side(lambda pair: scored(*pair), zip(normal, smoothed, strict=True))
+    spoiled = side_by_side(lambda trial: scored(trial, trial.smoothed(sigma_mm)), painted)
     tried = []
     for hysteresis in hystereses:
         table = _false_findings(calm, hysteresis)
@@ -141,8 +140,6 @@ def quiet_threshold(table: FalseFindings, smallest_mm3: float = SMALLEST_MM3) ->
 def _regions(decades: np.ndarray, threshold: float, hysteresis: float) -> np.ndarray:
     """Label what `findings.find` finds, before it drops what is small."""
     at = float(to_decades(threshold))
-    if not hysteresis:
-        return np.asarray(cc3d.connected_components(decades >= at, connectivity=26))
     return held(decades >= at, decades >= max(at - hysteresis, 1e-6))
 
 
