@@ -5,6 +5,7 @@ import torch
 from scipy import ndimage
 
 from napari_anomaly.preprocess import FIELD, HEAD, HEAD_MM
+from napari_anomaly.training import leftovers
 from napari_anomaly.training.contrast import CLASSES, CSF, FAMILIES, draw_contrast
 from napari_anomaly.training.normals import (
     acquire,
@@ -151,6 +152,25 @@ def test_a_body_is_its_silhouette(tmp_path):
 # ----- normals
 
 
+@pytest.fixture(autouse=True)
+def clean_extraction(monkeypatch):
+    """Nothing is left around the brain unless a test asks for it: crescents dwarf a phantom."""
+    monkeypatch.setattr(leftovers, "CRESCENTS", 0.0)
+    monkeypatch.setattr(leftovers, "BITES", 0.0)
+
+
+@pytest.mark.parametrize(("kind", "left"), [("t1", True), ("flair", True), ("own", False)])
+def test_extraction_leaves_things_around_brains_only(monkeypatch, kind, left):
+    clean = [make_normal(SUBJECTS[kind], rng(seed), CPU) for seed in range(4)]
+    monkeypatch.setattr(leftovers, "CRESCENTS", 1.0)
+    messy = [make_normal(SUBJECTS[kind], rng(seed), CPU) for seed in range(4)]
+    # the grain of the noise differs, and what is 0 is not brain
+    gained = [
+        int(((m.image != 0) & (c.image == 0) & ~c.mask).sum()) for c, m in zip(clean, messy, strict=True)
+    ]
+    assert (max(gained) > 20) == left
+
+
 @pytest.mark.parametrize("kind", SUBJECTS)
 def test_a_normal_is_normalised_tissue_and_follows_its_seed(kind):
     one, same, other = (make_normal(SUBJECTS[kind], rng(seed), CPU) for seed in (1, 1, 2))
@@ -195,7 +215,7 @@ def moved(voxels, seed):
 )
 def test_what_brain_extraction_takes_away_is_0_even_within_the_mask(kind, stripped):
     seen = set()
-    for seed in range(5):
+    for seed in range(12):
         normal = make_normal(SUBJECTS[kind], rng(seed), CPU)
         beyond = normal.mask & (moved(SUBJECTS[kind].mask, seed) == 0)
         if beyond.any():

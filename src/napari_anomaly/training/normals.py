@@ -27,6 +27,7 @@ from napari_anomaly.training.contrast import (
     draw_contrast,
     draw_family,
 )
+from napari_anomaly.training.leftovers import leave
 
 STRIPPED = 0.5
 """Share of the scans from whole-head label maps that are skull-stripped; real scans always are, within `FIELD`."""
@@ -217,11 +218,14 @@ def make_normal(
         image, family = recolour(original, brain, subject.kind, rng, family=family)
     if family == "t1" and rng.random() < ENHANCED:
         image = enhance_vessels(image, brain, rng)
-    image = acquire(image, rng, device)
-    if subject.kind in ("t1", "flair") or (subject.kind == "labels" and rng.random() < STRIPPED):
+    stripped = subject.kind in ("t1", "flair") or (subject.kind == "labels" and rng.random() < STRIPPED)
+    if stripped:
         # brain extraction leaves zeros, and a mask that is never exact covers some of them
         if subject.kind == "labels" and rng.random() < SLOPPY:
             brain = strip_sloppily(brain, rng)
+        image, brain = leave(image, brain, rng)
+    image = acquire(image, rng, device)
+    if stripped:
         image = torch.where(brain, image, torch.zeros((), device=device))
     mask = jitter_mask(brain, rng)
     return Normal(normalise(image, mask).half(), mask, (_mean(white, 3) > 0.6) & mask, family, tissue * mask)
