@@ -1,4 +1,6 @@
-"""How a screening scales with its workers: python benchmarks/screen_throughput.py [SCANS].
+"""How a screening scales with its workers; writes docs/results/screen-throughput.md.
+
+    python benchmarks/screen_throughput.py [SCANS]
 
 Looks at copies of the bundled multiple-sclerosis scan, with one worker and with as many as there are processors; every
 worker has one thread, so that the ratio says what the workers cost, not what threads gain.
@@ -21,9 +23,11 @@ from napari_anomaly.detector.checkpoint import DEFAULT
 from napari_anomaly.detector.settings import DetectSettings
 from napari_anomaly.samples import sample_path
 
+OUT = Path(__file__).parents[1] / "docs" / "results" / "screen-throughput.md"
+
 
 def main() -> None:
-    """Print a table in Markdown."""
+    """Write the table."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 8
     most = os.cpu_count() or 2
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -34,10 +38,17 @@ def main() -> None:
             shutil.copy(source, scan)
         looking = Looking(DEFAULT, DetectSettings(), FindingSettings(), Path(folder) / "results")
         seconds = {workers: measure(looking, scans, workers, most) for workers in (1, most)}
-    print("| workers | scans | seconds | scans a minute | share of linear |\n|---|---|---|---|---|")
+    lines = [
+        "# Screening with several workers\n",
+        f"{count} copies of the bundled multiple-sclerosis scan; every worker has one thread of {most}, so that the",
+        "ratio says what workers cost. Made by `python benchmarks/screen_throughput.py`.\n",
+        "| workers | scans | seconds | scans a minute | share of linear |",
+        "|---|---|---|---|---|",
+    ]
     for workers, taken in seconds.items():
         linear = seconds[1] / taken / workers
-        print(f"| {workers} | {count} | {taken:.0f} | {60 * count / taken:.1f} | {linear:.2f} |")
+        lines.append(f"| {workers} | {count} | {taken:.0f} | {60 * count / taken:.1f} | {linear:.2f} |")
+    OUT.write_text("\n".join(lines) + "\n")
 
 
 def measure(looking: Looking, scans: list[Path], workers: int, most: int) -> float:
