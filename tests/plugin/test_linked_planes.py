@@ -50,6 +50,23 @@ def test_the_other_two_planes_are_upright_whichever_is_large(panel: DetectPanel,
     assert not manager.is_shown()
 
 
+def test_the_button_follows_the_other_plugins_own_box(panel: DetectPanel, qtbot: QtBot) -> None:
+    linked = panel.show_.linked
+    qtbot.mouseClick(linked, Qt.MouseButton.LeftButton)
+    manager = manager_of(panel.viewer)
+    box = manager.main_controls_widget.show_checkbox
+    box.click()
+    assert not manager.is_shown()
+    assert not linked.isChecked()
+    box.click()
+    assert manager.is_shown()
+    assert linked.isChecked()
+    orders = {tuple(w.qt_viewer.dims.dims.order) for w in (manager.right_widget, manager.bottom_widget)}
+    assert orders | {PLANES["axial"]} == {PLANES[plane] for plane in ("axial", "coronal", "sagittal")}
+    qtbot.mouseClick(linked, Qt.MouseButton.LeftButton)
+    assert not manager.is_shown()
+
+
 WITHOUT = """
 import sys
 

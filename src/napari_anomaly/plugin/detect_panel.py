@@ -392,7 +392,7 @@ class DetectPanel(QWidget):
 
     def _on_linked(self, on: bool) -> None:
         try:
-            link_planes(self.viewer, on)
+            link_planes(self.viewer, on, self.show_.show_linked)
         except AnomalyError as error:
             self.show_.show_linked(False)
             self.message.error(str(error))

@@ -1,8 +1,9 @@
 """Three planes at once, linked by a crosshair: napari-orthogonal-views, with every plane as radiologists hang it."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakMethod
 
 import numpy as np
 from napari.components import ViewerModel
@@ -30,9 +31,10 @@ Left as they are, one of the two lies on its side.
 _SETTLED_MS = 250
 
 _hanging: WeakKeyDictionary[OrthoViewManager, Any] = WeakKeyDictionary()
+_told: WeakKeyDictionary[OrthoViewManager, WeakMethod[Callable[[bool], None]]] = WeakKeyDictionary()
 
 
-def show_linked(viewer: ViewerModel, on: bool) -> None:
+def show_linked(viewer: ViewerModel, on: bool, tell: Callable[[bool], None] | None = None) -> None:
     """Show or hide the other two planes beside the canvas.
 
     Parameters
@@ -41,23 +43,44 @@ def show_linked(viewer: ViewerModel, on: bool) -> None:
         The viewer itself, with a window.
     on
         Whether to show them.
+    tell
+        Method that is told when the other plugin's own box shows or hides them.
     """
     manager = _get_manager(viewer)
-    if manager in _hanging:
-        viewer.dims.events.order.disconnect(_hanging.pop(manager))
+    if tell is not None:
+        if manager not in _told:
+            manager.main_controls_widget.show_checkbox.toggled.connect(partial(_follow, viewer))
+        _told[manager] = WeakMethod(tell)
     if not on:
         manager.hide()
+        _keep_hung(viewer, False)
         return
     viewer.dims.ndisplay = 2
     manager.show()
-    _hanging[manager] = viewer.dims.events.order.connect(partial(_hang, viewer))
-    _hang(viewer)
-    manager.set_cross_hairs(True)
+    _keep_hung(viewer, True)
     # What is shown fits the canvases only when they have their sizes.
     rest = QTimer(manager.right_widget)
     rest.setSingleShot(True)
     rest.timeout.connect(viewer.reset_view)
     rest.start(_SETTLED_MS)
+
+
+def _follow(viewer: ViewerModel, on: bool) -> None:
+    """Do as the other plugin's box did; it has shown or hidden the planes before it says so."""
+    _keep_hung(viewer, on)
+    method = _told[_get_manager(viewer)]()
+    if method is not None:
+        method(on)
+
+
+def _keep_hung(viewer: ViewerModel, on: bool) -> None:
+    manager = _get_manager(viewer)
+    if manager in _hanging:
+        viewer.dims.events.order.disconnect(_hanging.pop(manager))
+    if on:
+        _hanging[manager] = viewer.dims.events.order.connect(partial(_hang, viewer))
+        _hang(viewer)
+        manager.set_cross_hairs(True)
 
 
 def _hang(viewer: ViewerModel, event: object = None) -> None:

@@ -1,6 +1,6 @@
 """Planes, places and the words for them: what the viewer looks at."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -56,8 +56,17 @@ def set_plane(viewer: ViewerModel, plane: Plane) -> None:
         _camera(viewer).set_view_direction(_LOOKING, _UP)
 
 
-def link_planes(viewer: ViewerModel, on: bool) -> None:
+def link_planes(viewer: ViewerModel, on: bool, tell: Callable[[bool], None] | None = None) -> None:
     """Show or hide all three planes at once, linked by a crosshair.
+
+    Parameters
+    ----------
+    viewer
+        The viewer itself, with a window.
+    on
+        Whether to show them.
+    tell
+        Method that is told when something else shows or hides them.
 
     Raises
     ------
@@ -66,7 +75,7 @@ def link_planes(viewer: ViewerModel, on: bool) -> None:
     """
     libraries = ("napari_orthogonal_views", "cv2")
     linked = extras.load("plugin.linked_planes", libraries, extra="planes", what="The linked view")
-    linked.show_linked(viewer, on)
+    linked.show_linked(viewer, on, tell)
 
 
 def current_plane(viewer: ViewerModel) -> Plane | None:
