@@ -66,6 +66,8 @@ def test_a_mask_on_another_grid_is_refused_and_the_others_are_done(
     [
         (("a", "b", "c"), "3 files were given"),
         (("a", "b", "--maps", "c", "d"), "2 maps were given for 1 pairs"),
+        (("a", "b", "--maps", "c", "--snap"), "--hysteresis or --snap was given with --maps"),
+        (("a", "b", "--maps", "c", "--hysteresis", "0.5"), "--hysteresis or --snap was given with --maps"),
         (("a", "b", "--overlap", "0"), "--overlap 0.0"),
     ],
 )

@@ -49,6 +49,11 @@ def run(options: argparse.Namespace) -> bool:
     """Evaluate all pairs, print the table and write the JSON; return whether all of it was done."""
     pairs, given = _pairs(options.files, options.maps), vars(options)
     protocol, finding = settings_from(given, ProtocolSettings), settings_from(given, FindingSettings)
+    if options.maps and (finding.hysteresis is not None or finding.snap):
+        raise ScanError(
+            "--hysteresis or --snap was given with --maps; they need a detector's own map and supervoxels. "
+            "Leave them out, or leave out --maps."
+        )
     detecting = None if options.maps else Detecting.of(options)
     cases: list[CaseFigures] = []
 
