@@ -12,6 +12,7 @@ from napari_anomaly.networks.volume import VOLUME_CHANNELS
 from napari_anomaly.preprocess import (
     CLIP,
     FIELD,
+    HEADROOM,
     MULTIPLE,
     SLICE_OFFSETS_MM,
     Prepared,
@@ -26,6 +27,7 @@ from napari_anomaly.preprocess import (
     resample,
     silhouette,
     silhouette_fine,
+    soften,
     volume_inputs,
 )
 from napari_anomaly.samples import phantom
@@ -229,6 +231,14 @@ def test_the_brain_is_looked_for_again_where_it_was_found():
 
 
 # ----- what the networks see
+
+
+def test_what_shines_is_bent_towards_a_ceiling_and_keeps_its_order():
+    seen = soften(torch.tensor([-0.4, 0.0, 0.7, 1.0, 1.1, 1.5, 2.5]))
+    assert torch.equal(seen[:4], torch.tensor([-0.4, 0.0, 0.7, 1.0]))
+    assert bool((seen.diff() >= 0).all())
+    assert seen[4] == pytest.approx(1.1, abs=0.02)
+    assert 1.15 < float(seen[5]) < float(seen[6]) <= 1 + HEADROOM
 
 
 def test_normalised_tissue_spans_0_to_1():

@@ -22,6 +22,9 @@ REDUCTION = 3
 CLIP = (-1.5, 3.5)
 """Normalised intensities outside this range say nothing more."""
 
+HEADROOM = 0.2
+"""What a network sees of intensities above the 95th percentile of the brain: at most this much more, see `soften`."""
+
 SLICE_OFFSETS_MM = (-4, -2, 0, 2, 4)
 """Neighbouring slices that the 2D network sees beside the one it scores, in mm."""
 
@@ -237,6 +240,20 @@ def normalise(image: Tensor, mask: Tensor) -> Tensor:
     low, high = torch.quantile(thinned, torch.tensor([0.05, 0.95], device=image.device))
     scaled = (image.float() - low) / (high - low).clamp(min=1e-6)
     return torch.where(mask, scaled.clamp(*CLIP), torch.zeros((), device=image.device))
+
+
+def soften(image: Tensor) -> Tensor:
+    """Bend a normalised scan's intensities above its 95th percentile towards a ceiling of `1 + HEADROOM`.
+
+    How far fluid on T2 or enhanced vessels on T1 shine above everything else differs from scanner to scanner, and
+    more than any synthesis foresees. The order of the intensities stays.
+
+    Parameters
+    ----------
+    image : Tensor
+        Normalised scan, see `normalise`.
+    """
+    return torch.where(image > 1, 1 + HEADROOM * torch.tanh((image - 1) / HEADROOM), image)
 
 
 def _background(image: Tensor, mask: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ def test_crescents_lie_outside_the_brain_and_are_kept(
 ) -> None:
     monkeypatch.setattr(leftovers, "CRESCENTS", 1.0)
     monkeypatch.setattr(leftovers, "BITES", 0.0)
+    monkeypatch.setattr(leftovers, "SINUSES", 0.0)
     sizes = []
     for seed in range(8):
         image, kept = leave(scan, ball, np.random.default_rng(seed))
@@ -48,6 +49,7 @@ def test_a_gap_often_parts_a_crescent_from_the_brain(
 ) -> None:
     monkeypatch.setattr(leftovers, "CRESCENTS", 1.0)
     monkeypatch.setattr(leftovers, "BITES", 0.0)
+    monkeypatch.setattr(leftovers, "SINUSES", 0.0)
     nearest = []
     for seed in range(24):
         _, kept = leave(scan, ball, np.random.default_rng(seed))
@@ -57,6 +59,24 @@ def test_a_gap_often_parts_a_crescent_from_the_brain(
     surface = float(distance(ball)[~ball].min())
     assert min(nearest) < surface + 0.1
     assert max(nearest) > surface + 1
+
+
+def test_a_sinus_is_a_dark_void_between_its_wall_and_the_brain(
+    monkeypatch: pytest.MonkeyPatch, ball: torch.Tensor, scan: torch.Tensor
+) -> None:
+    monkeypatch.setattr(leftovers, "CRESCENTS", 1.0)
+    monkeypatch.setattr(leftovers, "BITES", 0.0)
+    monkeypatch.setattr(leftovers, "SINUSES", 1.0)
+    darkened = 0
+    for seed in range(8):
+        image, kept = leave(scan, ball, np.random.default_rng(seed))
+        assert bool(kept[ball].all())
+        changed = ball & (image != scan)
+        darkened += int(changed.any())
+        # it presses into the surface and leaves the depth alone
+        assert not bool((changed & (distance(ball) < -9)).any())
+        assert float(image[changed].mean()) < float(scan[ball].mean()) if bool(changed.any()) else True
+    assert darkened >= 4
 
 
 def test_bites_take_surface_only(

@@ -15,6 +15,9 @@ CRESCENTS = 0.6
 BITES = 0.35
 """Share of the skull-stripped scans from which the extraction took pieces of the surface."""
 
+SINUSES = 0.4
+"""Share of the crescents that are the wall of a venous sinus: what lies between them and the brain is its flow void."""
+
 _REACH = 17
 """Width in mm of the box mean that serves as distance; it knows about half of it on either side of a surface."""
 
@@ -94,8 +97,14 @@ def _crescent(
     around = (patch > 0.4) & ~brain & (outward > -1)
     shell = around & (wave > gap) & (wave < end)
     between = around & (wave <= gap) & ~shell
-    grain = field(sides, coarse=float(rng.uniform(2.5, 6)), seed=int(rng.integers(2**31)), device=device)
-    own = level + span * float(rng.uniform(0.03, 0.25)) * grain
+    if rng.random() < SINUSES:
+        # a venous sinus lies in the angle of two folds of the brain, and is dark where blood flows
+        void = (patch > 0.5) & (outward > -float(rng.uniform(2, 9))) & (outward < 8) & ~shell
+        dark = low + span * float(rng.uniform(-0.15, 0.2))
+        image = torch.where(void, dark + 0.1 * span * _grain(sides, rng, device), image)
+        kept = kept | void
+        between = between & ~void
+    own = level + span * float(rng.uniform(0.03, 0.25)) * _grain(sides, rng, device)
     image = torch.where(shell, own.clamp(min=0.02 * span), image)
     kept = kept | shell
     if rng.random() < 0.5:
@@ -106,6 +115,10 @@ def _crescent(
             )
         kept = kept | between
     return image, kept
+
+
+def _grain(sides: tuple[int, ...], rng: np.random.Generator, device: torch.device) -> Tensor:
+    return field(sides, coarse=float(rng.uniform(2.5, 6)), seed=int(rng.integers(2**31)), device=device)
 
 
 def _patch(outward: Tensor, rng: np.random.Generator, *, radius: float) -> Tensor:
