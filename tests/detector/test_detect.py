@@ -50,6 +50,13 @@ def test_a_bright_lesion_is_the_worst_finding(detection, lesion):
     assert lesion[worst.peak_index]
 
 
+def test_a_detector_that_learned_below_a_ceiling_sees_nothing_above_it(detection):
+    bent = drain(detect(patient(), bright_detector(ceiling=True), CPU))
+    assert bent.map.raw.max() < detection.map.raw.max()
+    usual = np.median(detection.map.raw)
+    assert np.median(bent.map.raw) == pytest.approx(usual, abs=1e-5)
+
+
 @pytest.mark.parametrize("shape", [SHAPE, (26, 41, 37)])
 def test_a_lesion_is_where_and_as_large_as_it_was_painted(shape):
     scan = phantom(shape, lesion_mm=LESION_MM, field_mm=FIELD_MM)

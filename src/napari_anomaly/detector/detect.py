@@ -192,6 +192,10 @@ def _run(
 ) -> Generator[Progress, None, tuple[RawScores, str, str]]:
     import torch
 
+    from napari_anomaly.preprocess import soften
+
+    if detector.card.ceiling:
+        prepared = replace(prepared, image=soften(prepared.image))
     for name, tile, half in _attempts(device, settings.tile):
         try:
             with clock.stage("load networks"):

@@ -13,7 +13,7 @@ from napari_anomaly.detector.engine import Engine
 from napari_anomaly.networks.joint import CONTRASTS, context_at
 from napari_anomaly.networks.tissue import TissueModel, fit_tissues, plane_maps, volume_maps
 from napari_anomaly.networks.volume import VolumeFeatures
-from napari_anomaly.preprocess import coarse_tissue, plane_inputs, soften, volume_inputs
+from napari_anomaly.preprocess import coarse_tissue, plane_inputs, volume_inputs
 from napari_anomaly.progress import Progress
 
 LIMIT = 12.0
@@ -67,7 +67,6 @@ def score(
         Same shape as `image`.
     """
     with torch.inference_mode():
-        image = soften(image)
         coarse_inputs = volume_inputs(image, mask)
         tissues = fit_tissues(engine.atlas, coarse_inputs[0, 0], *coarse_tissue(image, mask))
         maps = volume_maps(tissues, coarse_inputs[0, 0])

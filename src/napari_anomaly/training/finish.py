@@ -17,7 +17,7 @@ from napari_anomaly.detector.engine import Engine, OpenVinoEngine, TorchEngine, 
 from napari_anomaly.detector.settings import Networks
 from napari_anomaly.detector.tiling import score
 from napari_anomaly.networks.joint import JointNetwork
-from napari_anomaly.preprocess import normalise
+from napari_anomaly.preprocess import normalise, soften
 from napari_anomaly.pretask.task import Difficulty, Scenario
 from napari_anomaly.progress import Progress, drain
 from napari_anomaly.training.batch import paint_normal
@@ -155,7 +155,7 @@ def better(
 def _measure(
     engine: Engine, normal: Normal, truth: torch.Tensor | None, into: dict[Networks, list[Trial]]
 ) -> None:
-    image = normalise(normal.image.float(), normal.mask)
+    image = soften(normalise(normal.image.float(), normal.mask))
     raw = drain(score(engine, image, normal.mask))
     inside = normal.mask.cpu().numpy()
     wanted = np.zeros_like(inside) if truth is None else truth.cpu().numpy()

@@ -132,6 +132,7 @@ def write(
         extraction_widths=EXTRACTION_WIDTHS if brain else None,
         best=done.best,
         by_contrast={contrast: way for contrast, way in done.ways.items() if contrast != ANY},
+        ceiling=True,
         smoothing_mm=done.smoothing_mm,
         calibrations=done.calibrations,
         provenance=provenance(run, done, found, held),
