@@ -145,5 +145,36 @@ def test_a_whole_command_without_a_screen_loads_no_gui(tmp_path):
     assert loaded_by(code, SCREEN) == set()
 
 
+EXTRAS = (
+    *("dask", "dicomweb_client", "distributed", "highdicom", "keyring", "libjpeg", "napari_orthogonal_views"),
+    *("openjpeg", "openvino", "pydicom", "pyjpegls", "pylibjpeg", "pynetdicom", "requests", "sklearn"),
+)
+BARE = f"""
+import sys
+
+class Missing:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in {EXTRAS!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Missing())
+"""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from napari_anomaly.cli import main\nassert main(['info']) == 0",
+        "from napari_anomaly.cli import main\nassert main(['detect', '--sample', 'none', '-o', 'x']) == 2",
+        "import napari_anomaly.pacs, napari_anomaly.io, napari_anomaly.detector.detect",
+        "import napari_anomaly.training.train, napari_anomaly.evaluation.protocol",
+    ],
+)
+def test_without_any_extra_it_starts(code):
+    # requests and dask may come with other packages; whoever installs this one alone must not need them
+    answer = subprocess.run([sys.executable, "-c", BARE + code], capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+
+
 def test_the_watch_itself_works():
     assert "qtpy" in loaded_by("import qtpy", SCREEN)
