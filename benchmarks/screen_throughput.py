@@ -49,6 +49,7 @@ def main() -> None:
         linear = seconds[1] / taken / workers
         lines.append(f"| {workers} | {count} | {taken:.0f} | {60 * count / taken:.1f} | {linear:.2f} |")
     OUT.write_text("\n".join(lines) + "\n")
+    print(OUT.read_text())
 
 
 def measure(looking: Looking, scans: list[Path], workers: int, most: int) -> float:

@@ -20,6 +20,12 @@ def scan(ball: torch.Tensor) -> torch.Tensor:
     return torch.where(ball, 0.6 + 0.1 * noise, torch.zeros(()))
 
 
+def only_crescents(monkeypatch: pytest.MonkeyPatch, *, sinuses: float) -> None:
+    monkeypatch.setattr(leftovers, "CRESCENTS", 1.0)
+    monkeypatch.setattr(leftovers, "BITES", 0.0)
+    monkeypatch.setattr(leftovers, "SINUSES", sinuses)
+
+
 def test_distance_grows_outwards_and_is_zero_at_the_surface(ball: torch.Tensor) -> None:
     along = distance(ball)[24, 24, 24:]
     assert bool((along.diff()[5:20] > 0).all())
@@ -30,9 +36,7 @@ def test_distance_grows_outwards_and_is_zero_at_the_surface(ball: torch.Tensor) 
 def test_crescents_lie_outside_the_brain_and_are_kept(
     monkeypatch: pytest.MonkeyPatch, ball: torch.Tensor, scan: torch.Tensor
 ) -> None:
-    monkeypatch.setattr(leftovers, "CRESCENTS", 1.0)
-    monkeypatch.setattr(leftovers, "BITES", 0.0)
-    monkeypatch.setattr(leftovers, "SINUSES", 0.0)
+    only_crescents(monkeypatch, sinuses=0.0)
     sizes = []
     for seed in range(8):
         image, kept = leave(scan, ball, np.random.default_rng(seed))
@@ -47,9 +51,7 @@ def test_crescents_lie_outside_the_brain_and_are_kept(
 def test_a_gap_often_parts_a_crescent_from_the_brain(
     monkeypatch: pytest.MonkeyPatch, ball: torch.Tensor, scan: torch.Tensor
 ) -> None:
-    monkeypatch.setattr(leftovers, "CRESCENTS", 1.0)
-    monkeypatch.setattr(leftovers, "BITES", 0.0)
-    monkeypatch.setattr(leftovers, "SINUSES", 0.0)
+    only_crescents(monkeypatch, sinuses=0.0)
     nearest = []
     for seed in range(24):
         _, kept = leave(scan, ball, np.random.default_rng(seed))
@@ -64,9 +66,7 @@ def test_a_gap_often_parts_a_crescent_from_the_brain(
 def test_a_sinus_is_a_dark_void_between_its_wall_and_the_brain(
     monkeypatch: pytest.MonkeyPatch, ball: torch.Tensor, scan: torch.Tensor
 ) -> None:
-    monkeypatch.setattr(leftovers, "CRESCENTS", 1.0)
-    monkeypatch.setattr(leftovers, "BITES", 0.0)
-    monkeypatch.setattr(leftovers, "SINUSES", 1.0)
+    only_crescents(monkeypatch, sinuses=1.0)
     darkened = 0
     for seed in range(8):
         image, kept = leave(scan, ball, np.random.default_rng(seed))
@@ -75,7 +75,8 @@ def test_a_sinus_is_a_dark_void_between_its_wall_and_the_brain(
         darkened += int(changed.any())
         # it presses into the surface and leaves the depth alone
         assert not bool((changed & (distance(ball) < -9)).any())
-        assert float(image[changed].mean()) < float(scan[ball].mean()) if bool(changed.any()) else True
+        if bool(changed.any()):
+            assert float(image[changed].mean()) < float(scan[ball].mean())
     assert darkened >= 4
 
 

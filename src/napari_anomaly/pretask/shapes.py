@@ -114,6 +114,25 @@ def field(sides: tuple[int, ...], *, coarse: float, seed: int, device: torch.dev
     return smooth[0, 0] * 1.4
 
 
+def share_around(region: Tensor, width: int) -> Tensor:
+    """Share of a region in a cube around every voxel.
+
+    Parameters
+    ----------
+    region : Tensor
+        bool, shape (z, y, x).
+    width : int
+        Side of the cube in voxels, odd; beyond the grid there is nothing.
+    """
+    values = region.float()[None, None]
+    for axis in range(3):
+        sides = [1, 1, 1]
+        sides[axis] = width
+        padding = [side // 2 for side in sides]
+        values = functional.avg_pool3d(values, sides, stride=1, padding=padding)
+    return values[0, 0]
+
+
 def rotation(vector: tuple[float, float, float]) -> np.ndarray:
     """Rotation matrix (float32) of a rotation vector, by Rodrigues' formula."""
     angle = float(np.linalg.norm(vector))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from napari_anomaly.pretask.shapes import field
+from napari_anomaly.pretask.shapes import field, share_around
 
 CRESCENTS = 0.6
 """Share of the skull-stripped scans around which crescents of meninges, sinus or bone stay."""
@@ -66,13 +65,7 @@ def leave(image: Tensor, brain: Tensor, rng: np.random.Generator) -> tuple[Tenso
 
 def distance(brain: Tensor) -> Tensor:
     """Rough signed distance from the surface in voxels, positive outside, within about 8 voxels of it."""
-    share = brain.float()[None, None]
-    for axis in range(3):
-        sides = [1, 1, 1]
-        sides[axis] = _REACH
-        padding = [side // 2 for side in sides]
-        share = functional.avg_pool3d(share, sides, stride=1, padding=padding)
-    return (0.5 - share[0, 0]) * _REACH
+    return (0.5 - share_around(brain, _REACH)) * _REACH
 
 
 def _crescent(

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_anomaly.preprocess import FIELD, HEAD, HEAD_MM, middle_of, normalise, place, silhouette_fine
-from napari_anomaly.pretask.shapes import field, rotation
+from napari_anomaly.pretask.shapes import field, rotation, share_around
 from napari_anomaly.training.contrast import (
     CLASSES,
     CSF,
@@ -187,7 +187,12 @@ def _brain_of(classes: np.ndarray) -> np.ndarray:
 
 
 def make_normal(
-    subject: Subject, rng: np.random.Generator, device: torch.device, *, family: Family | None = None
+    subject: Subject,
+    rng: np.random.Generator,
+    device: torch.device,
+    *,
+    family: Family | None = None,
+    leftovers: bool = True,
 ) -> Normal:
     """Synthesise one normal scan of a subject: deformed, in a random contrast, resolution, bias and noise.
 
@@ -201,6 +206,8 @@ def make_normal(
         Where to compute.
     family : str, optional
         Kind of contrast, drawn if left out. A FLAIR scan stays one, and so does a scan of another region.
+    leftovers : bool, default True
+        Whether programs left more around stripped brains, and took more from them, than in a real scan.
     """
     grid = deformation(subject.voxels.shape, rng, device)
     voxels = subject.voxels.to(device)
@@ -223,12 +230,15 @@ def make_normal(
         # brain extraction leaves zeros, and a mask that is never exact covers some of them
         if subject.kind == "labels" and rng.random() < SLOPPY:
             brain = strip_sloppily(brain, rng)
-        image, brain = leave(image, brain, rng)
+        if leftovers:
+            image, brain = leave(image, brain, rng)
     image = acquire(image, rng, device)
     if stripped:
         image = torch.where(brain, image, torch.zeros((), device=device))
     mask = jitter_mask(brain, rng)
-    return Normal(normalise(image, mask).half(), mask, (_mean(white, 3) > 0.6) & mask, family, tissue * mask)
+    return Normal(
+        normalise(image, mask).half(), mask, (share_around(white, 3) > 0.6) & mask, family, tissue * mask
+    )
 
 
 def strip_sloppily(brain: Tensor, rng: np.random.Generator) -> Tensor:
@@ -246,7 +256,7 @@ def strip_sloppily(brain: Tensor, rng: np.random.Generator) -> Tensor:
     Tensor
         What is left of the head, bool: the brain and patches of up to 5 mm around it.
     """
-    around = _mean(brain, 2 * int(rng.integers(2, 6)) + 1) > 0
+    around = share_around(brain, 2 * int(rng.integers(2, 6)) + 1) > 0
     patches = field(
         tuple(brain.shape),
         coarse=float(rng.uniform(18, 45)),
@@ -269,7 +279,7 @@ def deep_white(image: Tensor, mask: Tensor, kind: str) -> Tensor:
         "t1", "flair" or "own".
     """
     if kind != "t1":
-        return (_mean(mask, 25) > 0.98) & (image > 0.25)
+        return (share_around(mask, 25) > 0.98) & (image > 0.25)
     grey, white = (float(q) for q in _tissues(image, mask)[1:3])
     smooth = functional.avg_pool3d(image[None, None], 3, stride=1, padding=1)[0, 0]
     return mask & (smooth > 0.4 * grey + 0.6 * white) & (smooth < white + 0.25)
@@ -318,19 +328,8 @@ def enhance_vessels(image: Tensor, mask: Tensor, rng: np.random.Generator) -> Te
         for _ in range(2)
     )
     tubes = torch.exp(-(first**2 + second**2) / float(rng.uniform(0.08, 0.2)) ** 2)
-    shallow = ((1 - _mean(mask, 17)) * 3).clamp(0.05, 1)
+    shallow = ((1 - share_around(mask, 17)) * 3).clamp(0.05, 1)
     return image + float(rng.uniform(0.4, 1.3)) * tubes * shallow * mask
-
-
-def _mean(region: Tensor, width: int) -> Tensor:
-    """Share of a region in a cube around every voxel."""
-    values = region.float()[None, None]
-    for axis in range(3):
-        sides = [1, 1, 1]
-        sides[axis] = width
-        padding = [side // 2 for side in sides]
-        values = functional.avg_pool3d(values, sides, stride=1, padding=padding)
-    return values[0, 0]
 
 
 def _tissues(image: Tensor, mask: Tensor) -> Tensor:
