@@ -17,9 +17,10 @@ from napari_anomaly.detector import checkpoint
 from napari_anomaly.detector.calibration import scan_raw_score
 from napari_anomaly.detector.detect import smooth
 from napari_anomaly.detector.engine import OpenVinoEngine
+from napari_anomaly.detector.seen import as_seen
 from napari_anomaly.detector.tiling import score
 from napari_anomaly.evaluation.metrics import Curve, auroc, average_precision
-from napari_anomaly.preprocess import normalise, soften
+from napari_anomaly.preprocess import normalise
 from napari_anomaly.pretask.unseen import TASKS, paint_unseen
 from napari_anomaly.progress import drain
 from napari_anomaly.training.normals import make_normal
@@ -61,7 +62,9 @@ def main() -> None:
 
 def measure(engine, detector, normal, image, truth, task, voxels, scans) -> None:
     image = normalise(image, normal.mask)
-    raw = drain(score(engine, soften(image) if detector.card.ceiling else image, normal.mask))
+    learned = detector.card
+    shown = as_seen(image, normal.mask, engine.atlas, even=learned.even, ceiling=learned.ceiling)
+    raw = drain(score(engine, shown, normal.mask))
     inside = normal.mask.numpy()
     for way in WAYS:
         values = smooth(getattr(raw, way).numpy(), detector.card.smoothing_mm)[inside]

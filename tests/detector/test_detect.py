@@ -16,6 +16,7 @@ from napari_anomaly.preprocess import prepare
 from napari_anomaly.progress import drain
 from napari_anomaly.samples import phantom, phantom_lesion
 from napari_anomaly.scan import Scan
+from round_head import round_atlas
 from tiny_detector import write_tiny_detector
 
 SHAPE, FIELD_MM, LESION_MM = (30, 48, 44), 96.0, 9.0
@@ -55,6 +56,16 @@ def test_a_detector_that_learned_below_a_ceiling_sees_nothing_above_it(detection
     assert bent.map.raw.max() < detection.map.raw.max()
     usual = np.median(detection.map.raw)
     assert np.median(bent.map.raw) == pytest.approx(usual, abs=1e-5)
+
+
+def test_a_detector_that_learned_from_even_scans_sees_none_of_the_gain(detection):
+    detector = bright_detector(even=True)
+    assert np.array_equal(
+        drain(detect(patient(), detector, CPU)).map.raw, detection.map.raw
+    )  # it knows no tissue
+    detector.network.atlas.copy_(round_atlas())
+    seen = drain(detect(patient(), detector, CPU))
+    assert np.abs(seen.map.raw - detection.map.raw).max() > 0.1
 
 
 @pytest.mark.parametrize("shape", [SHAPE, (26, 41, 37)])

@@ -46,6 +46,8 @@ class Card(BaseModel):
     """Networks that measured best on a contrast, where enough scans of it were held out."""
     ceiling: bool = False
     """Whether it learned from scans whose brightest voxels were bent towards a ceiling, see `preprocess.soften`."""
+    even: bool = False
+    """Whether it learned from scans without the smooth gain of the scanner, see `detector.seen.even_out`."""
     smoothing_mm: float
     calibrations: Mapping[Networks, Mapping[str, Calibration]]
     """For every way to use the networks: by contrast, and `ANY`."""

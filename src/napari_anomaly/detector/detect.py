@@ -192,10 +192,7 @@ def _run(
 ) -> Generator[Progress, None, tuple[RawScores, str, str]]:
     import torch
 
-    from napari_anomaly.preprocess import soften
-
-    if detector.card.ceiling:
-        prepared = replace(prepared, image=soften(prepared.image))
+    prepared = replace(prepared, image=_shown(detector, prepared))
     for name, tile, half in _attempts(device, settings.tile):
         try:
             with clock.stage("load networks"):
@@ -209,6 +206,14 @@ def _run(
     raise DetectorError(
         "There was not enough memory for this scan. Close other programs, or use a smaller scan."
     )
+
+
+def _shown(detector: Detector, prepared: Prepared) -> torch.Tensor:
+    from napari_anomaly.detector.seen import as_seen
+
+    network: JointNetwork = detector.network  # type: ignore[assignment]
+    learned = detector.card
+    return as_seen(prepared.image, prepared.mask, network.atlas, even=learned.even, ceiling=learned.ceiling)
 
 
 def _attempts(device: str, tile: int) -> list[tuple[str, int, bool]]:

@@ -27,8 +27,6 @@ _OUTLIER = 0.025
 GROUPS = ((0, 5), (1, 2), (3, 4))
 """Tissues of the atlas that are white matter (and brainstem), grey matter (cortex and deep), fluid."""
 
-_ROUNDS = 12
-
 _SPREADS = (0.03, 0.3)
 
 
@@ -62,19 +60,49 @@ def fit_tissues(atlas: Tensor, image: Tensor, share: Tensor, axes: Sequence[Tens
     inside = share > 0.9
     if not bool(atlas.any()) or not bool(inside.any()):
         return None
-    prior = _placed(atlas.to(image.device, torch.float32), axes)
+    prior = prior_of(atlas, image, axes)
     values, shares = image[inside][::2].float(), prior[:, inside][:, ::2]
+    return TissueModel(prior, *mixture(shares, values, *rough_start(shares, values)))
+
+
+def prior_of(atlas: Tensor, image: Tensor, axes: Sequence[Tensor]) -> Tensor:
+    """Share of every tissue in the voxels of a scan before its intensities are known, (tissue, z, y, x)."""
+    return _placed(atlas.to(image.device, torch.float32), axes)
+
+
+def rough_start(shares: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and spread of every tissue by the atlas alone.
+
+    Parameters
+    ----------
+    shares : Tensor
+        Share of every tissue by the atlas, shape (tissue, voxel).
+    values : Tensor
+        Intensities, shape (voxel,).
+    """
     weights = shares**4
     mean = _tied((weights * values).sum(1) / weights.sum(1), weights.sum(1))
-    spread = torch.full_like(mean, 0.25)
-    for _ in range(_ROUNDS):
-        likely = _likelihoods(shares, values, mean, spread)
-        belongs = likely / (likely.sum(0) + _OUTLIER)
+    return mean, torch.full_like(mean, 0.25)
+
+
+def mixture(
+    shares: Tensor, values: Tensor, mean: Tensor, spread: Tensor, *, rounds: int = 12
+) -> tuple[Tensor, Tensor]:
+    """Mean and spread of every tissue by expectation and maximisation, from a start; see `rough_start`."""
+    for _ in range(rounds):
+        belongs = belonging(shares, values, mean, spread)
         count = belongs.sum(1) + 1e-3
         mean = _tied((belongs * values).sum(1) / count, count)
         variance = _tied((belongs * (values - mean[:, None]) ** 2).sum(1) / count, count)
         spread = variance.sqrt().clamp(*_SPREADS)
-    return TissueModel(prior, mean, spread)
+    return mean, spread
+
+
+def belonging(shares: Tensor, values: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
+    """Belief that a voxel is of a tissue, shape (tissue, voxel); less than 1 in all where it is of none."""
+    distance = (values - mean[:, None]) / spread[:, None]
+    likely = shares * torch.exp(-0.5 * distance**2) / spread[:, None]
+    return likely / (likely.sum(0) + _OUTLIER)
 
 
 def _tied(figures: Tensor, counts: Tensor) -> Tensor:
@@ -131,11 +159,6 @@ def _maps(model: TissueModel, image: Tensor, prior: Tensor) -> Tensor:
     belongs = likely / (total + _OUTLIER)
     kinds = [values[list(group)].sum(0) for values in (belongs, prior) for group in GROUPS]
     return torch.stack((untypical, excess, *kinds)) * (image != 0)
-
-
-def _likelihoods(shares: Tensor, values: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
-    distance = (values - mean[:, None]) / spread[:, None]
-    return shares * torch.exp(-0.5 * distance**2) / spread[:, None]
 
 
 def _placed(atlas: Tensor, axes: Sequence[Tensor]) -> Tensor:

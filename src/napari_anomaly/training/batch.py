@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from napari_anomaly.detector.seen import as_seen
 from napari_anomaly.networks.tissue import fit_tissues, plane_maps, volume_maps
-from napari_anomaly.preprocess import REDUCTION, coarse_tissue, normalise, plane_inputs, soften, volume_inputs
+from napari_anomaly.preprocess import REDUCTION, coarse_tissue, normalise, plane_inputs, volume_inputs
 from napari_anomaly.pretask.task import Difficulty, Painted, Scenario, paint, sample
 from napari_anomaly.training.contrast import BRIGHT, FAMILIES
 from napari_anomaly.training.normals import Normal, Subject, make_normal
@@ -192,7 +193,7 @@ def _cut(
     atlas: Tensor | None,
 ) -> tuple[Tensor, ...]:
     mask = normal.mask
-    image = soften(image)
+    image = as_seen(image, mask, atlas)
     coarse = functional.avg_pool3d(truth[None, None].float(), REDUCTION)
     whole = volume_inputs(image, mask)
     tissues = None if atlas is None else fit_tissues(atlas, whole[0, 0], *coarse_tissue(image, mask))

@@ -14,10 +14,11 @@ import torch
 from napari_anomaly.detector.calibration import ANY, Calibration
 from napari_anomaly.detector.detect import smooth
 from napari_anomaly.detector.engine import Engine, OpenVinoEngine, TorchEngine, installed
+from napari_anomaly.detector.seen import as_seen
 from napari_anomaly.detector.settings import Networks
 from napari_anomaly.detector.tiling import score
 from napari_anomaly.networks.joint import JointNetwork
-from napari_anomaly.preprocess import normalise, soften
+from napari_anomaly.preprocess import normalise
 from napari_anomaly.pretask.task import Difficulty, Scenario
 from napari_anomaly.progress import Progress, drain
 from napari_anomaly.training.batch import paint_normal
@@ -156,7 +157,7 @@ def better(
 def _measure(
     engine: Engine, normal: Normal, truth: torch.Tensor | None, into: dict[Networks, list[Trial]]
 ) -> None:
-    image = soften(normalise(normal.image.float(), normal.mask))
+    image = as_seen(normalise(normal.image.float(), normal.mask), normal.mask, engine.atlas)
     raw = drain(score(engine, image, normal.mask))
     inside = normal.mask.cpu().numpy()
     wanted = np.zeros_like(inside) if truth is None else truth.cpu().numpy()

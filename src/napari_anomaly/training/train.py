@@ -133,6 +133,7 @@ def write(
         best=done.best,
         by_contrast={contrast: way for contrast, way in done.ways.items() if contrast != ANY},
         ceiling=True,
+        even=True,
         smoothing_mm=done.smoothing_mm,
         calibrations=done.calibrations,
         provenance=provenance(run, done, found, held),
