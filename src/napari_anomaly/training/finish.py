@@ -24,7 +24,7 @@ from napari_anomaly.progress import Progress, drain
 from napari_anomaly.training.batch import paint_normal
 from napari_anomaly.training.contrast import Family
 from napari_anomaly.training.normals import Normal, Subject, make_normal
-from napari_anomaly.training.operating_point import Trial, operating_point, side_by_side
+from napari_anomaly.training.operating_point import HYSTERESES, Trial, operating_point, side_by_side
 
 NETWORKS = cast("tuple[Networks, ...]", get_args(Networks))
 
@@ -188,7 +188,9 @@ def _conclude(normal: dict[Networks, list[Trial]], painted: dict[Networks, list[
         }
         for name, sigma in tried
     ]
-    best, sigma = max(tried, key=lambda one: float(np.nanmean(precision[one])))
+    best = max(tried, key=lambda one: float(np.nanmean(precision[one])))[0]
+    # smoothing hardly changes how voxels rank, but normal scans have fewer specks, so the threshold may be lower
+    sigma = max(SMOOTHING_MM, key=lambda one: _reached(normal[best], painted[best], one))
     calibrations: dict[Networks, dict[str, Calibration]] = {name: {} for name in NETWORKS}
     contrasts: dict[str, dict[str, float | str]] = {}
     ways: dict[str, Networks] = {}
@@ -217,6 +219,16 @@ def _conclude(normal: dict[Networks, list[Trial]], painted: dict[Networks, list[
                     _of(contrast, normal[name]), [], sigma, [made.hysteresis]
                 )
     return Finished(best, ways, sigma, calibrations, table, contrasts)
+
+
+def _reached(normal: list[Trial], painted: list[Trial], sigma: float) -> float:
+    """Mean Dice of painted scans at the quiet threshold of their own contrast."""
+    groups = [name for name in _contrasts(normal) if name != ANY] or [ANY]
+    shares = [len(_of(name, painted)) for name in groups]
+    dice = [
+        operating_point(_of(name, normal), _of(name, painted), sigma, HYSTERESES[-1:])[1] for name in groups
+    ]
+    return float(np.average(dice, weights=shares)) if sum(shares) else 0.0
 
 
 def _of(contrast: str, trials: list[Trial]) -> list[Trial]:
