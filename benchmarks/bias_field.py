@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_anomaly.detector import checkpoint
-from napari_anomaly.detector.seen import even_out
-from napari_anomaly.networks.bias_field import ZERO, log_bias
-from napari_anomaly.preprocess import coarse_tissue, normalise, volume_inputs
+from napari_anomaly.detector.seen import log_gain
+from napari_anomaly.networks.bias_field import ZERO
+from napari_anomaly.preprocess import normalise
 from napari_anomaly.pretask.task import Difficulty
 from napari_anomaly.training import normals
 from napari_anomaly.training.batch import paint_normal
@@ -56,7 +56,7 @@ def main() -> None:
         image = normalise(image, made.mask)
         inside = made.mask & (image != 0)
         began = time.perf_counter()
-        ours = own(atlas, image, made.mask)
+        ours = log_gain(image, made.mask, atlas)
         between = time.perf_counter()
         theirs = n4(image, inside)
         seconds = (between - began, time.perf_counter() - between)
@@ -79,12 +79,6 @@ def scanner(gain: Tensor):
         return image * gain.exp() + float(rng.uniform(0.005, 0.04)) * torch.randn(image.shape)
 
     return acquire
-
-
-def own(atlas: Tensor, image: Tensor, mask: Tensor) -> Tensor:
-    even_out(image, mask, atlas)  # all that a detection does is timed
-    found = log_bias(atlas, volume_inputs(image, mask)[0, 0], *coarse_tissue(image, mask))
-    return functional.interpolate(found[None, None], size=image.shape, mode="trilinear")[0, 0]
 
 
 def n4(image: Tensor, inside: Tensor) -> Tensor:

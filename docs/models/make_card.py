@@ -84,7 +84,7 @@ and 630 steps. Which weights ship was decided with the results on the patients b
 ## Where it fails
 
 - It has seen {steps} steps on a CPU, far from what it could learn. Small lesions (under 4 mm) and faint ones are
-  missed; on T1 and T2 most small ones are.
+  missed; so are most lesions on T1, and small ones on T2.
 - Only one real FLAIR scan and no real T2 scan of a healthy person took part; other contrasts are synthesised.
 - Children, surgical cavities, implants and motion were never shown to it.
 - Outlines of large lesions follow contrast, not anatomy: oedema and tumour are one finding.

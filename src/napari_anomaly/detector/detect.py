@@ -192,7 +192,8 @@ def _run(
 ) -> Generator[Progress, None, tuple[RawScores, str, str]]:
     import torch
 
-    prepared = replace(prepared, image=_shown(detector, prepared))
+    with clock.stage("prepare"):
+        prepared = replace(prepared, image=_shown(detector, prepared))
     for name, tile, half in _attempts(device, settings.tile):
         try:
             with clock.stage("load networks"):

@@ -9,7 +9,7 @@ from torch.nn import functional
 from napari_anomaly.networks.bias_field import ZERO, log_bias
 from napari_anomaly.preprocess import coarse_tissue, normalise, soften, volume_inputs
 
-__all__ = ["as_seen", "even_out"]
+__all__ = ["as_seen", "even_out", "log_gain"]
 
 
 def as_seen(
@@ -41,12 +41,24 @@ def even_out(image: Tensor, mask: Tensor, atlas: Tensor) -> Tensor:
     image, mask, atlas
         As for `as_seen`; without an atlas that knows anything the scan stays as it is.
     """
+    field = log_gain(image, mask, atlas)
+    if field is None:
+        return image
+    # exact zeros are background and stay so
+    even = torch.where(image != 0, (image - ZERO) * torch.exp(-field) + ZERO, image)
+    return normalise(even, mask)
+
+
+def log_gain(image: Tensor, mask: Tensor, atlas: Tensor) -> Tensor | None:
+    """Logarithm of the scanner's gain in every voxel of a normalised scan, see `networks.bias_field.log_bias`.
+
+    Parameters
+    ----------
+    image, mask, atlas
+        As for `as_seen`.
+    """
     with torch.no_grad():
-        coarse = volume_inputs(image, mask)[0, 0]
-        found = log_bias(atlas, coarse, *coarse_tissue(image, mask))
+        found = log_bias(atlas, volume_inputs(image, mask)[0, 0], *coarse_tissue(image, mask))
         if found is None:
-            return image
-        field = functional.interpolate(found[None, None], size=image.shape, mode="trilinear")[0, 0]
-        # exact zeros are background and stay so
-        even = torch.where(image != 0, (image - ZERO) * torch.exp(-field) + ZERO, image)
-        return normalise(even, mask)
+            return None
+        return functional.interpolate(found[None, None], size=image.shape, mode="trilinear")[0, 0]
