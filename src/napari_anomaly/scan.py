@@ -198,6 +198,11 @@ class Scan:
         return self._sha256[0]
 
     @property
+    def oriented(self) -> bool:
+        """Whether the file says which side of the patient is which: a TIFF stack, or one without a unit, does not."""
+        return self.geometry.unit == "mm" and self.source.format != "tiff"
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know of how the file was read, in sentences: odd voxels, a missing unit."""
         return tuple(self.source.details.get("notes", ()))

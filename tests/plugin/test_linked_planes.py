@@ -10,6 +10,7 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 
 from fake_engine import FakeEngine
+from napari_anomaly.plugin.canvas_marks import edge_letters
 from napari_anomaly.plugin.detect_panel import DetectPanel
 from napari_anomaly.plugin.layers import scan_layer
 from napari_anomaly.plugin.view import PLANES, set_plane
@@ -48,6 +49,22 @@ def test_the_other_two_planes_are_upright_whichever_is_large(panel: DetectPanel,
     assert {tuple(widget.qt_viewer.dims.dims.point) for widget in small} == {tuple(panel.viewer.dims.point)}
     qtbot.mouseClick(linked, Qt.MouseButton.LeftButton)
     assert not manager.is_shown()
+
+
+def test_every_canvas_says_which_side_lies_at_its_edges(panel: DetectPanel, qtbot: QtBot) -> None:
+    qtbot.mouseClick(panel.show_.linked, Qt.MouseButton.LeftButton)
+    manager = manager_of(panel.viewer)
+    models = [w.vm_container.viewer_model for w in (manager.right_widget, manager.bottom_widget)]
+    assert {edge_letters(model) for model in models} == {("S", "I", "A", "P"), ("S", "I", "R", "L")}
+    edges = [
+        overlay for model in models for name, overlay in model.canvas.overlays.items() if "anomaly" in name
+    ]
+    assert len(edges) == 8
+    assert all(overlay.visible for overlay in edges)
+    assert not any(model.canvas.overlays.axes.visible for model in (panel.viewer, *models))
+    panel.show_.marks.click()
+    assert not any(overlay.visible for overlay in edges)
+    qtbot.mouseClick(panel.show_.linked, Qt.MouseButton.LeftButton)
 
 
 def test_the_button_follows_the_other_plugins_own_box(panel: DetectPanel, qtbot: QtBot) -> None:

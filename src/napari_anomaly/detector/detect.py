@@ -129,9 +129,7 @@ def detect(
         calibration = of_contrast(detector.card.calibrations[networks], raw.contrast)
         smooth_raw = smoothed(raw, networks, detector)
         anomaly_map = _calibrated(scan, detector, prepared, calibration, smooth_raw, mask)
-    # a TIFF stack does not say which side is left
-    oriented = scan.geometry.unit == "mm" and scan.source.format != "tiff"
-    if settings.anatomy and detector.card.region == "brain" and oriented:
+    if settings.anatomy and detector.card.region == "brain" and scan.oriented:
         yield Progress(95, 100, "Naming structures")
         with clock.stage("anatomy"):
             anatomy = find_anatomy(load_anatomy().network, prepared, scan.geometry)

@@ -13,6 +13,7 @@ from psygnal import Signal, SignalInstance
 
 from napari_anomaly.errors import AnomalyError
 from napari_anomaly.findings import Findings
+from napari_anomaly.plugin.canvas_marks import marks_of
 from napari_anomaly.plugin.case import Case
 from napari_anomaly.plugin.engine import Outcome
 from napari_anomaly.plugin.jobs import Jobs, Listener
@@ -49,6 +50,8 @@ class Desk:
 
     Attributes
     ----------
+    marks
+        Orientation letters and scale bar of the canvas.
     case_changed
         Signal when another scan is read, or none.
     result_changed
@@ -72,6 +75,7 @@ class Desk:
 
     def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
+        self.marks = marks_of(viewer)
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.dims.events.order.connect(self._on_plane)
         viewer.dims.events.ndisplay.connect(self._on_plane)
@@ -106,6 +110,7 @@ class Desk:
             return
         self._closed = True
         self.counts.close()
+        self.marks.close()
         self.viewer.layers.events.removed.disconnect(self._on_removed)
         self.viewer.dims.events.order.disconnect(self._on_plane)
         self.viewer.dims.events.ndisplay.disconnect(self._on_plane)

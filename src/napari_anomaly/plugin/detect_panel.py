@@ -134,6 +134,8 @@ class DetectPanel(QWidget):
         self.show_.plane_chosen.connect(self._on_plane)
         self.show_.linked_toggled.connect(self._on_linked)
         self.show_.window_chosen.connect(self._on_window)
+        self.show_.marks.setChecked(self.desk.marks.on)
+        self.show_.marks_toggled.connect(self.desk.marks.show)
         self.table.chosen.connect(self.go_to)
         self.export.mask_wanted.connect(self.export_mask)
         self.export.map_wanted.connect(self.export_map)
@@ -424,8 +426,6 @@ class DetectPanel(QWidget):
             status = {**status, "true": "yes"}
             true_status(layer, scan.geometry, self.viewer.cursor.position, status)
             self.viewer.status = status
-
-    # Device, files, end
 
     def _fill_devices(self) -> None:
         if self._devices.running or self.run.device.count() > 1 or self._case is None:

@@ -60,11 +60,11 @@ _UNITS = {
 }
 
 
-def placement(geometry: Geometry) -> dict[str, Any]:
+def placement(geometry: Geometry, *, oriented: bool = True) -> dict[str, Any]:
     """Give scale, translation, units and names of axes that put a scan's grid into the viewer's world.
 
     The world is (inferior, posterior, left) in mm; where the size of a voxel is not known it is counted in
-    voxels.
+    voxels. Axes bear these names only where the file says which side of the patient is which.
     """
     sz, sy, sx = geometry.spacing
     right, anterior, superior = geometry.affine[:3, 3].tolist()
@@ -72,7 +72,7 @@ def placement(geometry: Geometry) -> dict[str, Any]:
         "scale": (-sz, sy, sx),
         "translate": (-superior, -anterior, -right),
         "units": ("mm" if geometry.unit == "mm" else "pixel",) * 3,
-        "axis_labels": ("inferior", "posterior", "left"),
+        "axis_labels": ("inferior", "posterior", "left") if oriented else ("z", "y", "x"),
     }
 
 
@@ -87,7 +87,7 @@ def scan_layer(scan: Scan, *, metadata: Mapping[str, Any] | None = None) -> Laye
         More to keep with the layer, besides the scan.
     """
     keywords = {
-        **placement(scan.geometry),
+        **placement(scan.geometry, oriented=scan.oriented),
         "name": scan.name,
         "colormap": "gray",
         "contrast_limits": windows_for(scan)[0].limits,
@@ -103,7 +103,7 @@ def mask_layer(scan: Scan) -> LayerTuple:
     voxels = scan.voxels
     labels = voxels.astype(np.uint8 if int(voxels.max(initial=0)) < 256 else np.uint16)
     keywords = {
-        **placement(scan.geometry),
+        **placement(scan.geometry, oriented=scan.oriented),
         "name": scan.name,
         "opacity": 0.6,
         "metadata": {SCAN: scan},

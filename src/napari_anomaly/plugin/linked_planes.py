@@ -14,6 +14,7 @@ from napari_orthogonal_views.ortho_view_manager import (
 )
 from qtpy.QtCore import QTimer
 
+from napari_anomaly.plugin.canvas_marks import CanvasMarks, marks_of
 from napari_anomaly.plugin.view import current_plane
 
 __all__ = ["show_linked"]
@@ -31,6 +32,7 @@ Left as they are, one of the two lies on its side.
 _SETTLED_MS = 250
 
 _hanging: WeakKeyDictionary[OrthoViewManager, Any] = WeakKeyDictionary()
+_marks: WeakKeyDictionary[Any, CanvasMarks] = WeakKeyDictionary()
 _told: WeakKeyDictionary[OrthoViewManager, WeakMethod[Callable[[bool], None]]] = WeakKeyDictionary()
 
 
@@ -61,8 +63,13 @@ def show_linked(viewer: ViewerModel, on: bool, tell: Callable[[bool], None] | No
     # What is shown fits the canvases only when they have their sizes.
     rest = QTimer(manager.right_widget)
     rest.setSingleShot(True)
-    rest.timeout.connect(viewer.reset_view)
+    rest.timeout.connect(partial(_settle, viewer))
     rest.start(_SETTLED_MS)
+
+
+def _settle(viewer: ViewerModel) -> None:
+    viewer.reset_view()
+    marks_of(viewer).settle()
 
 
 def _follow(viewer: ViewerModel, on: bool) -> None:
@@ -81,6 +88,18 @@ def _keep_hung(viewer: ViewerModel, on: bool) -> None:
         _hanging[manager] = viewer.dims.events.order.connect(partial(_hang, viewer))
         _hang(viewer)
         manager.set_cross_hairs(True)
+        # words at the ends of its arrows do not fit on small canvases; letters at the edges say the same
+        manager.set_axes(False)
+        _mark(viewer, manager)
+
+
+def _mark(viewer: ViewerModel, manager: OrthoViewManager) -> None:
+    large = marks_of(viewer)
+    for widget in (manager.right_widget, manager.bottom_widget):
+        if widget not in _marks:
+            small = _marks[widget] = CanvasMarks(widget.vm_container.viewer_model, scale_bar=False)
+            large.toggled.connect(small.show)
+        _marks[widget].show(large.on)
 
 
 def _hang(viewer: ViewerModel, event: object = None) -> None:

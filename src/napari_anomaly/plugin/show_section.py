@@ -48,6 +48,8 @@ class ShowSection(QWidget):
         Signal with whether to show all three planes at once.
     window_chosen
         Signal with the window.
+    marks_toggled
+        Signal with whether to show orientation letters and a scale bar.
     """
 
     layer_toggled = Signal(str, bool)
@@ -55,11 +57,16 @@ class ShowSection(QWidget):
     plane_chosen = Signal(str)
     linked_toggled = Signal(bool)
     window_chosen = Signal(Window)
+    marks_toggled = Signal(bool)
 
     def __init__(self) -> None:
         super().__init__()
         self._windows: tuple[Window, ...] = ()
         self.boxes = {role: self._box(role) for role in _LAYERS}
+        self.marks = QCheckBox("letters")
+        self.marks.setToolTip("At the edges, which side of the patient lies there, and a scale bar in mm")
+        self.marks.setChecked(True)
+        self.marks.toggled.connect(lambda on: self.marks_toggled.emit(on))
         self.opacity = QSlider(Qt.Orientation.Horizontal)
         self.opacity.setRange(5, 100)
         self.opacity.setValue(80)
@@ -96,7 +103,7 @@ class ShowSection(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         boxes = list(self.boxes.values())
-        for title, part in (("Show", boxes[:3]), ("", boxes[3:])):
+        for title, part in (("Show", boxes[:3]), ("", [*boxes[3:], self.marks])):
             layout.addLayout(row(caption(title), *part, QWidget(), stretch=1 + len(part)))
         layout.addLayout(row(caption("&Opacity", self.opacity), self.opacity, stretch=1))
         planes = row(caption("Planes"), *self.planes.values(), self.linked)
