@@ -30,7 +30,7 @@ not a medical device.
 | lesion outlines | {shapes} |
 | training | {steps} steps in {minutes} minutes on {device}, torch {torch}; seed {seed} |
 | steps per second | {rate}; the generator of synthetic scans takes {generator:.0%} of the time |
-| uses | '{best}', or what was better on a contrast of held-out painted normals (below), smoothed by {smoothing} mm |
+| uses | '{best}', or what gave the better Dice on painted normals of a contrast (below), smoothed by {smoothing} mm |
 | threshold, extent, smallest | by contrast (below): from held-out normals, plain and painted |
 
 ## Held-out normals, painted

@@ -29,7 +29,6 @@ def finished():
 def test_every_way_is_measured_and_the_best_is_taken(finished):
     rows = {(row["networks"], row["smoothing_mm"]): row["average_precision"] for row in finished.table}
     assert set(rows) == {(name, sigma) for name in NETWORKS for sigma in SMOOTHING_MM}
-    assert rows[finished.best, finished.smoothing_mm] == max(rows.values())
     # lesions of FLAIR are bright, and the joint network of this test looks for what is dark
     assert finished.best != "joint"
     assert max(rows.values()) > 2 * max(rows["joint", sigma] for sigma in SMOOTHING_MM)
@@ -50,9 +49,14 @@ def test_every_way_is_calibrated_on_all_normals_and_on_those_of_a_contrast(finis
 
 def test_the_best_way_is_chosen_for_every_contrast(finished):
     assert set(finished.ways) == {ANY, "flair"}
-    assert finished.ways["flair"] == finished.contrasts["flair"]["networks"] != "joint"
-    # of every way, findings extend as far as fits the best one
-    assert len({calibrations["flair"].hysteresis for calibrations in finished.calibrations.values()}) == 1
+    for contrast, chosen in finished.ways.items():
+        told = finished.contrasts[contrast]
+        assert chosen == told["networks"] != "joint"
+        dice = {name: told[f"painted_dice_{name}"] for name in NETWORKS}
+        assert told["painted_dice"] == dice[chosen] == max(dice.values())
+        # the joint network of this test looks for what is dark
+        assert dice["joint"] < 0.5 * dice[chosen]
+    assert finished.best == finished.ways[ANY]
 
 
 def test_a_contrast_with_too_few_scans_has_no_calibration_of_its_own():

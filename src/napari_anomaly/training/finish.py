@@ -30,7 +30,7 @@ NETWORKS = cast("tuple[Networks, ...]", get_args(Networks))
 
 DEFAULT_SMOOTHING_MM = 0.7
 
-SMOOTHING_MM = (0.0, 0.7, 1.0)
+SMOOTHING_MM = (0.0, 0.7, 1.0, 1.5)
 
 FEWEST = 6
 """A contrast that the network saw in fewer held-out scans has no calibration of its own."""
@@ -57,13 +57,13 @@ class Finished:
 
     best: Networks
     ways: dict[str, Networks]
-    """Best way for every contrast that has a calibration."""
+    """Best way for every contrast that has a calibration: that of the highest painted Dice at its own threshold."""
     smoothing_mm: float
     calibrations: dict[Networks, dict[str, Calibration]]
     table: list[dict[str, float | str]]
     """Average precision of every way on held-out synthetic anomalies."""
     contrasts: dict[str, dict[str, float | str]]
-    """Of the best way, by contrast that the network sees: scans, threshold, extent, smallest finding, painted Dice."""
+    """By contrast that the network sees: scans, best way and its threshold and extent, painted Dice of all ways."""
     weights: dict[str, float] = field(default_factory=dict)
     """Average precision of averaged and last weights; the first are used."""
 
@@ -188,37 +188,36 @@ def _conclude(normal: dict[Networks, list[Trial]], painted: dict[Networks, list[
         }
         for name, sigma in tried
     ]
-    best = max(tried, key=lambda one: float(np.nanmean(precision[one])))[0]
+    leading = max(tried, key=lambda one: float(np.nanmean(precision[one])))[0]
     # smoothing hardly changes how voxels rank, but normal scans have fewer specks, so the threshold may be lower
-    sigma = max(SMOOTHING_MM, key=lambda one: _reached(normal[best], painted[best], one))
+    sigma = max(SMOOTHING_MM, key=lambda one: _reached(normal[leading], painted[leading], one))
     calibrations: dict[Networks, dict[str, Calibration]] = {name: {} for name in NETWORKS}
     contrasts: dict[str, dict[str, float | str]] = {}
     ways: dict[str, Networks] = {}
-    for contrast in _contrasts(normal[best]):
-        seen = [contrast in (ANY, trial.contrast) for trial in painted[best]]
+    for contrast in _contrasts(normal[leading]):
+        seen = [contrast in (ANY, trial.contrast) for trial in painted[leading]]
         means = {
             name: float(np.nanmean(precision[name, sigma][seen])) if any(seen) else 0.0 for name in NETWORKS
         }
-        way = ways[contrast] = max(NETWORKS, key=means.__getitem__) if any(seen) else best
-        calm = _of(contrast, normal[way])
-        made, dice = operating_point(calm, _of(contrast, painted[way]), sigma)
+        dice = {}
+        for name in NETWORKS:
+            calibrations[name][contrast], dice[name] = operating_point(
+                _of(contrast, normal[name]), _of(contrast, painted[name]), sigma
+            )
+        # a reader meets findings at a threshold; how voxels rank above it decides only between equals
+        way = ways[contrast] = max(NETWORKS, key=lambda name: (dice[name], means[name]))
+        made = calibrations[way][contrast]
         contrasts[contrast] = {
-            "scans": len(calm),
+            "scans": made.normals,
             "networks": way,
             "painted_average_precision": round(means[way], 4),
             "threshold": made.default_threshold,
             "hysteresis": made.hysteresis,
             "smallest_mm3": made.default_min_volume_mm3,
-            "painted_dice": round(dice, 4),
+            "painted_dice": round(dice[way], 4),
+            **{f"painted_dice_{name}": round(dice[name], 4) for name in NETWORKS},
         }
-        # the other ways to use the networks are there for comparison
-        for name in NETWORKS:
-            calibrations[name][contrast] = made
-            if name != way:
-                calibrations[name][contrast], _ = operating_point(
-                    _of(contrast, normal[name]), [], sigma, [made.hysteresis]
-                )
-    return Finished(best, ways, sigma, calibrations, table, contrasts)
+    return Finished(ways[ANY], ways, sigma, calibrations, table, contrasts)
 
 
 def _reached(normal: list[Trial], painted: list[Trial], sigma: float) -> float:
