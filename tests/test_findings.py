@@ -51,6 +51,21 @@ def speckle(seed: int, shape: tuple[int, int, int] = (9, 10, 11)) -> tuple[np.nd
     return score, np.round(rng.random(shape), 2).astype(np.float32)
 
 
+def test_a_finding_is_as_stable_as_the_share_of_it_that_both_looks_find() -> None:
+    score = np.zeros((6, 6, 12), dtype=np.float32)
+    score[1:3, 1:3, 1:6] = 0.999
+    score[1:3, 1:3, 3:6] = 0.995
+    score[4:, 4:, 8:] = 0.9999
+    least = to_decades(score).astype(np.float16)
+    least[1:3, 1:3, 3:5] = 2.0
+    least[4:, 4:, 8:] = 0.0
+    seen = replace(a_map(score), least=least)
+    # 0.5 decades below .999 is .9968: only what reaches that in both looks counts
+    assert [one.stability for one in find(seen, 0.999, hysteresis=0.0)] == [0.0, 1.0]
+    assert [one.stability for one in find(seen, 0.999, hysteresis=0.75)] == [0.0, pytest.approx(0.6)]
+    assert [one.stability for one in find(a_map(score), 0.999)] == [None, None]
+
+
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(("threshold", "smallest"), [(0.7, 0.0), (0.9, 0.0), (0.9, 8.0), (1.0, 0.0)])
 def test_every_number_is_that_of_the_slow_reference(seed: int, threshold: float, smallest: float) -> None:

@@ -139,6 +139,9 @@ class AnomalyMap:
         What lies where in the scan, so that findings can say it; None where it is not known.
     hysteresis
         How far below the threshold findings extend, in decades, as the detector proposes it.
+    least
+        Decades of the lower of two looks, at the scan and at its mirror image: what reaches a threshold here was
+        found twice; None where there was one look.
 
     Raises
     ------
@@ -159,6 +162,7 @@ class AnomalyMap:
     raw: Float[np.ndarray, "_ _ _"] | None = None
     anatomy: Anatomy | None = None
     hysteresis: float = 0.0
+    least: Float[np.ndarray, "_ _ _"] | None = None
     _sha256: list[str] = field(default_factory=list, init=False, repr=False)
     _snapped: list[tuple["Supervoxels", Float64[np.ndarray, " ids"]]] = field(
         default_factory=list, init=False, repr=False
@@ -168,6 +172,8 @@ class AnomalyMap:
         object.__setattr__(self, "score", _on_grid(self.score, self.geometry, "score"))
         if self.raw is not None:
             object.__setattr__(self, "raw", _on_grid(self.raw, self.geometry, "raw score"))
+        if self.least is not None:
+            object.__setattr__(self, "least", _on_grid(self.least, self.geometry, "lower of two looks"))
         if self.anatomy is not None:
             _on_grid(self.anatomy.labels, self.geometry, "anatomy")
         low, high = float(self.score.min()), float(self.score.max())

@@ -43,6 +43,7 @@ COLUMNS = (
     "peak_i",
     "peak_j",
     "peak_k",
+    "stability",
     "where",
 )
 """Columns of the table of findings, in their order."""
@@ -148,6 +149,7 @@ def _row(finding: Finding, source: Source, *, known: bool) -> dict[str, Any]:
         "mean": finding.mean,
         "voxels": finding.voxels,
         "diameter_mm": finding.diameter_mm if known else None,
+        "stability": finding.stability,
         "where": finding.where,
     }
     places = {

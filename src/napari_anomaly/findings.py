@@ -56,6 +56,9 @@ class Finding:
         Anatomy in words; empty where it is not known.
     box
         First index and the one after the last, along z, y and x.
+    stability
+        Share of its voxels that two looks, at the scan and at its mirror image, both find; None where there was one
+        look.
     """
 
     id: int
@@ -71,6 +74,7 @@ class Finding:
     diameter_mm: float
     where: str = ""
     box: Box = ((0, 0), (0, 0), (0, 0))
+    stability: float | None = None
 
     @property
     def slices(self) -> tuple[slice, slice, slice]:
@@ -193,10 +197,10 @@ def find(
     hysteresis = anomaly_map.hysteresis if hysteresis is None else float(hysteresis)
     if not hysteresis >= 0.0:
         raise ValueError(f"hysteresis must be 0 decades or more, got {hysteresis}")
+    lowest = max(float(to_decades(threshold)) - hysteresis, 0.0)
     chosen = _above(anomaly_map, threshold, supervoxels)
     if hysteresis and chosen.any():
-        lower = from_decades(max(float(to_decades(threshold)) - hysteresis, 0.0))
-        chosen = held(chosen, _above(anomaly_map, lower, supervoxels)) > 0
+        chosen = held(chosen, _above(anomaly_map, from_decades(lowest), supervoxels)) > 0
     regions = _large(chosen, min_volume_mm3 / anomaly_map.geometry.voxel_volume, edits)
     if edits is not None:
         kept = np.zeros(chosen.size, dtype=np.bool_)
@@ -205,7 +209,7 @@ def find(
         _apply(edits, chosen)
         values = anomaly_map.score if anomaly_map.raw is None else anomaly_map.raw
         regions = _regions(chosen, number_regions(chosen, edits.groups, values))
-    items, ranks = _describe(regions, anomaly_map)
+    items, ranks = _describe(regions, anomaly_map, lowest)
     labels = np.zeros(chosen.size, dtype=np.uint16 if len(items) < 1 << 16 else np.uint32)
     labels[regions.flat] = ranks[regions.owner]
     labels.setflags(write=False)
@@ -293,9 +297,12 @@ def _regions(chosen: Bool[np.ndarray, "z y x"], labels: Integer[np.ndarray, "z y
 
 
 def _describe(
-    regions: _Regions, anomaly_map: AnomalyMap
+    regions: _Regions, anomaly_map: AnomalyMap, lowest: float
 ) -> tuple[tuple[Finding, ...], Integer[np.ndarray, " regions"]]:
-    """Measure every region; give the findings, worst first, and the rank of every region."""
+    """Measure every region; give the findings, worst first, and the rank of every region.
+
+    Voxels of a finding reach `lowest` decades.
+    """
     shape, geometry = anomaly_map.geometry.shape, anomaly_map.geometry
     score = anomaly_map.score.reshape(-1)[regions.flat]
     raw = score if anomaly_map.raw is None else anomaly_map.raw.reshape(-1)[regions.flat]
@@ -323,9 +330,20 @@ def _describe(
         _diameters(regions, index, geometry.affine[:3, :3])[order].tolist(),
         _where(regions, anomaly_map, order),
         map(_box, _boxes(regions, index)[order].tolist()),
+        _stability(regions, anomaly_map, lowest, order),
         strict=True,
     )
     return tuple(Finding(*row) for row in columns), ranks
+
+
+def _stability(
+    regions: _Regions, anomaly_map: AnomalyMap, lowest: float, order: Integer[np.ndarray, " regions"]
+) -> Iterator[float | None]:
+    if anomaly_map.least is None:
+        return (None for _ in order)
+    # a score that was rounded must not miss its own threshold
+    again = anomaly_map.least.reshape(-1)[regions.flat] >= max(lowest - 1e-2, 1e-6)
+    return iter(_means(regions, again)[order].tolist())
 
 
 def _where(

@@ -301,6 +301,7 @@ def _table(reading: Reading) -> list[dict[str, Any]]:
             "rank": finding.rank,
             "peak": f"{finding.peak:.5f}",
             "mean": f"{finding.mean:.4f}",
+            "again": "" if finding.stability is None else f"{finding.stability:.0%}",
             "volume": f"{finding.volume_mm3:.0f}",
             "diameter": f"{finding.diameter_mm:.0f}",
             "place": _place(reading, finding),

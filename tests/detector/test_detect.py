@@ -191,6 +191,26 @@ def test_a_second_look_changes_the_map_and_not_what_it_is(tiny):
     assert np.array_equal(once.map.score > 0, twice.map.score > 0)
 
 
+def test_what_is_found_again_in_the_mirror_image_is_stable(detection, tiny):
+    # the network of this test does not care which side it looks at
+    worst = find(detection.map, 0.999).items[0]
+    assert worst.stability > 0.8
+    assert detection.map.least.dtype == np.float16
+    shy = drain(detect(patient(), tiny, CPU))
+    shaky = [finding.stability for finding in find(shy.map, float(np.quantile(shy.map.score, 0.99)))]
+    assert min(shaky) < 0.7
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_how_stable_a_finding_is_changes_nothing_else(tiny, mirror):
+    settings = CPU.model_copy(update={"mirror": mirror})
+    with_it, without = (
+        drain(detect(patient(), tiny, settings.model_copy(update={"stability": on}))) for on in (True, False)
+    )
+    assert np.array_equal(with_it.map.score, without.map.score)
+    assert (with_it.map.least is not None, without.map.least is not None) == (True, mirror)
+
+
 def test_progress_only_goes_forward_and_a_tile_is_never_silent():
     seen = list(detect(patient(), bright_detector(), CPU))
     done = [progress.done for progress in seen]
@@ -248,8 +268,8 @@ def run_on(device, detector, settings=CPU):
     notes = []
     prepared = prepare(patient(), None, device=torch.device("cpu"))
     steps = module._run(detector, prepared, settings, device, clock=module._Clock(), notes=notes)
-    raw, used, _ = drain(steps)
-    return raw, used, notes
+    looks, used, _ = drain(steps)
+    return looks[0], used, notes
 
 
 @pytest.mark.parametrize(("failures", "used"), [(1, "cpu:0"), (2, "cpu:0"), (3, "cpu")])

@@ -1,9 +1,12 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fake_engine import fake_result
+from napari_anomaly.anatomy import Anatomy, label_of
+from napari_anomaly.anomaly import to_decades
 from napari_anomaly.errors import ScanError, StaleReview
 from napari_anomaly.findings import find
 from napari_anomaly.io.detections import load_detection, save_detection
@@ -28,6 +31,17 @@ def test_a_detection_comes_back_as_it_was(path: Path, scan: Scan) -> None:
     # The same findings under the same ids: verdicts fit.
     ids = [[one.id for one in find(result.map, 0.8)] for result in (made, stored)]
     assert ids[0] == ids[1]
+
+
+def test_anatomy_and_the_lower_of_two_looks_come_back_too(scan: Scan, tmp_path: Path) -> None:
+    made = fake_result(scan)
+    labels = np.full(scan.geometry.shape, label_of("thalamus", "left"), np.uint8)
+    least = to_decades(made.map.score).astype(np.float16)
+    known = Anatomy(labels, np.zeros_like(labels), scan.geometry)
+    save_detection(tmp_path / "d.zip", scan, replace(made.map, anatomy=known, least=least), made.supervoxels)
+    findings = find(load_detection(tmp_path / "d.zip", scan).map, 0.8)
+    assert {one.where for one in findings} == {"left thalamus"}
+    assert {one.stability for one in findings} == {1.0}
 
 
 def test_the_detection_of_another_scan_is_stale(path: Path, scan: Scan) -> None:

@@ -86,6 +86,7 @@ def test_without_spacing_nothing_is_said_in_mm() -> None:
     row = next(csv.DictReader(findings_csv(a_case(scan)[2], scan).splitlines()))
     assert row["voxels"] == "12"
     assert {key for key, value in row.items() if value == ""} == {
+        "stability",
         "where",
         *(key for key in COLUMNS if key.endswith(("_mm", "_mm3"))),
     }

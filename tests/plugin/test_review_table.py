@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
@@ -57,8 +59,19 @@ def test_slices_are_those_of_the_file(table: ReviewTable) -> None:
     findings = find(a_map(score, geometry=turned.geometry), 0.9)
     table.set_findings(findings, turned.source)
     in_file = np.nonzero(turned.source.to_file(findings.labels))[turned.source.order[0]]
-    text = table.model().index(0, 4).data()
+    text = table.model().index(0, 7).data()
     assert text == f"{in_file.min()}-{in_file.max()}"
+
+
+def test_what_is_hardly_found_again_sorts_first_by_stability(table: ReviewTable, scan: Scan) -> None:
+    seen = fake_result(scan).map
+    least = np.zeros(seen.score.shape, np.float16)
+    steady = find(seen, 0.8).items[1]
+    least[find(seen, 0.8).labels == steady.rank] = 5.0
+    table.set_findings(find(replace(seen, least=least), 0.8), scan.source)
+    table.sortByColumn(3, Qt.SortOrder.DescendingOrder)
+    assert table.order()[0] == steady.id
+    assert [table.model().index(row, 3).data() for row in range(2)] == ["100%", "0%"]
 
 
 def test_numbers_sort_as_numbers(table: ReviewTable, findings: Findings) -> None:

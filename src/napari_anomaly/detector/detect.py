@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from napari_anomaly.anatomy import Anatomy
-from napari_anomaly.anomaly import AnomalyMap, Supervoxels
+from napari_anomaly.anomaly import AnomalyMap, Supervoxels, to_decades
 from napari_anomaly.detector.anatomy import find_anatomy, load_anatomy
 from napari_anomaly.detector.calibration import calibrate, calibrate_scan, of_contrast, scan_raw_score
 from napari_anomaly.detector.checkpoint import Detector
@@ -122,13 +122,22 @@ def detect(
     with clock.stage("supervoxels"):
         ids = supervoxels(scan.voxels, mask, spacing=scan.geometry.spacing, size_mm3=settings.supervoxel_mm3)
         proxy = superpixel_image(scan.voxels, ids)
-    raw, device, engine = yield from _run(detector, prepared, settings, chosen.name, clock=clock, notes=notes)
+    looks, device, engine = yield from _run(
+        detector, prepared, settings, chosen.name, clock=clock, notes=notes
+    )
+    raw = looks[0]
     yield Progress(95, 100, "Calibrating")
     networks = settings.networks or detector.card.by_contrast.get(raw.contrast, detector.card.best)
     with clock.stage("calibrate"):
         calibration = of_contrast(detector.card.calibrations[networks], raw.contrast)
-        smooth_raw = smoothed(raw, networks, detector)
+        seen = [smoothed(look, networks, detector) for look in looks]
+        smooth_raw = np.mean(seen, axis=0) if settings.mirror else seen[0]
         anomaly_map = _calibrated(scan, detector, prepared, calibration, smooth_raw, mask)
+        if len(seen) > 1:
+            least = prepared.to_scan(torch.from_numpy(np.minimum(*seen))).numpy()
+            decades = np.zeros(least.shape, np.float16)
+            decades[mask] = to_decades(calibrate(least[mask], calibration))
+            anomaly_map = replace(anomaly_map, least=decades)
     if settings.anatomy and detector.card.region == "brain" and scan.oriented:
         yield Progress(95, 100, "Naming structures")
         with clock.stage("anatomy"):
@@ -187,7 +196,7 @@ def _run(
     *,
     clock: _Clock,
     notes: list[str],
-) -> Generator[Progress, None, tuple[RawScores, str, str]]:
+) -> Generator[Progress, None, tuple[list[RawScores], str, str]]:
     import torch
 
     with clock.stage("prepare"):
@@ -196,12 +205,12 @@ def _run(
         try:
             with clock.stage("load networks"):
                 engine = _engine(detector, settings, name, half=half)
-            raw = yield from _passes(engine, prepared, settings, torch.device(name), tile=tile, clock=clock)
+            looks = yield from _passes(engine, prepared, settings, torch.device(name), tile=tile, clock=clock)
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             notes.append("The GPU's memory was short: the detection went on with less of it, or on the CPU.")
         else:
-            return raw, name, engine.name
+            return looks, name, engine.name
     raise DetectorError(
         "There was not enough memory for this scan. Close other programs, or use a smaller scan."
     )
@@ -253,15 +262,21 @@ def _passes(
     *,
     tile: int,
     clock: _Clock,
-) -> Generator[Progress, None, RawScores]:
-    from napari_anomaly.detector.tiling import RawScores, score
+) -> Generator[Progress, None, list[RawScores]]:
+    """Score the scan, and its mirror image where that is wanted; all on the grid of the scan."""
+    from napari_anomaly.detector.tiling import score
 
     image, mask = prepared.image.to(device), prepared.mask.to(device)
-    passes = 2 if settings.mirror else 1
+    step = prepared.slice_step
+    # a look that only says whether a finding is there again need not be as fine as one that is averaged
+    slice_steps = [step, step if settings.mirror else 2 * step]
+    if not (settings.mirror or settings.stability):
+        slice_steps.pop()
+    wanted = sum(1 / step for step in slice_steps)
     results: list[RawScores] = []
-    for index in range(passes):
+    for index, step in enumerate(slice_steps):
         turned = (image, mask) if index == 0 else (image.flip(-1), mask.flip(-1))
-        steps = score(engine, *turned, tile=tile, slice_step=prepared.slice_step)
+        steps = score(engine, *turned, tile=tile, slice_step=step)
         while True:
             with clock.stage("networks"):
                 try:
@@ -269,18 +284,13 @@ def _passes(
                 except StopIteration as finished:
                     results.append(finished.value)
                     break
-            share = (index + progress.fraction) / passes
+            share = (sum(1 / step for step in slice_steps[:index]) + progress.fraction / step) / wanted
             yield Progress(20 + round(75 * share), 100, progress.text)
-    if len(results) == 1:
-        return results[0]
-    first, second = results
-    return RawScores(
-        joint=(first.joint + second.joint.flip(-1)) / 2,
-        plane=(first.plane + second.plane.flip(-1)) / 2,
-        volume=(first.volume + second.volume.flip(-1)) / 2,
-        scan=(first.scan + second.scan) / 2,
-        contrast=first.contrast,
-    )
+    return [results[0], *(_turned_back(look) for look in results[1:])]
+
+
+def _turned_back(look: RawScores) -> RawScores:
+    return look._replace(joint=look.joint.flip(-1), plane=look.plane.flip(-1), volume=look.volume.flip(-1))
 
 
 def _calibrated(

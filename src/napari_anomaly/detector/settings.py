@@ -30,6 +30,11 @@ class DetectSettings(BaseModel):
         default=False,
         description="Look a second time at the mirrored scan and average: steadier, twice the time.",
     )
+    stability: bool = Field(
+        default=True,
+        description="Look a second time at every other slice of the mirrored scan, and say how much of each finding is "
+        "found again; off saves a second or two.",
+    )
     anatomy: bool = Field(
         default=True,
         description="Say in which structure of the brain a finding lies; off saves a second. Brains only.",

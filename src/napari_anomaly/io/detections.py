@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Num
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from napari_anomaly.anatomy import Anatomy
 from napari_anomaly.anomaly import AnomalyMap, FalseFindings, Supervoxels
 from napari_anomaly.errors import ScanError, StaleReview
 from napari_anomaly.io.atomic import together
@@ -103,8 +104,10 @@ def save_detection(
         "ids": supervoxels.ids,
         "image": supervoxels.image,
     }
-    if anomaly_map.raw is not None:
-        arrays["raw"] = anomaly_map.raw
+    optional = {"raw": anomaly_map.raw, "least": anomaly_map.least}
+    if anomaly_map.anatomy is not None:
+        optional |= {"structures": anomaly_map.anatomy.labels, "near": anomaly_map.anatomy.near}
+    arrays |= {name: array for name, array in optional.items() if array is not None}
     with (
         together() as stage,
         zipfile.ZipFile(stage(path), "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file,
@@ -153,7 +156,9 @@ def _stored(header: _Header, arrays: Mapping[str, np.ndarray], scan: Scan) -> St
         header.default_min_volume_mm3,
         None if table is None else FalseFindings(table.thresholds, table.volumes_mm3, table.per_scan),
         arrays.get("raw"),
+        anatomy=Anatomy(arrays["structures"], arrays["near"], scan.geometry) if "near" in arrays else None,
         hysteresis=header.hysteresis,
+        least=arrays.get("least"),
     )
     return Stored(anomaly_map, Supervoxels(arrays["ids"], arrays["image"], scan.geometry), header.notes)
 

@@ -19,6 +19,7 @@ from napari_anomaly.plugin.engine import Outcome
 from napari_anomaly.plugin.jobs import Jobs, Listener
 from napari_anomaly.plugin.layers import scan_layer
 from napari_anomaly.plugin.view import jump
+from napari_anomaly.plugin.window_drag import WindowDrag
 from napari_anomaly.progress import Progress, Steps
 from napari_anomaly.scan import Scan
 from napari_anomaly.session import Question
@@ -76,6 +77,7 @@ class Desk:
     def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
         self.marks = marks_of(viewer)
+        self._window = WindowDrag(viewer, self._scan_layer)
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.dims.events.order.connect(self._on_plane)
         viewer.dims.events.ndisplay.connect(self._on_plane)
@@ -111,6 +113,7 @@ class Desk:
         self._closed = True
         self.counts.close()
         self.marks.close()
+        self._window.close()
         self.viewer.layers.events.removed.disconnect(self._on_removed)
         self.viewer.dims.events.order.disconnect(self._on_plane)
         self.viewer.dims.events.ndisplay.disconnect(self._on_plane)
@@ -125,6 +128,9 @@ class Desk:
     def case(self) -> Case | None:
         """The scan that is being read."""
         return self._case
+
+    def _scan_layer(self) -> Image | None:
+        return None if self._case is None else self._case.layer
 
     def knows(self, layer: Layer) -> bool:
         """Tell whether there is a case of this layer."""

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_anomaly.errors import AnomalyError
 from napari_anomaly.findings import Finding
+from napari_anomaly.plugin import view
 from napari_anomaly.plugin.case import Case, reading, writing_map, writing_mask
 from napari_anomaly.plugin.desk import Desk, desk_of
 from napari_anomaly.plugin.engine import Engine, Outcome, Request, TheDetector, detection
@@ -28,7 +29,6 @@ from napari_anomaly.plugin.preferences import prefer_our_reader
 from napari_anomaly.plugin.run_section import RunSection
 from napari_anomaly.plugin.show_section import ShowSection
 from napari_anomaly.plugin.threshold_section import ThresholdSection
-from napari_anomaly.plugin.view import Plane, current_plane, jump, link_planes, set_plane, true_status
 from napari_anomaly.plugin.windows import Window
 from napari_anomaly.progress import Progress, Steps
 from napari_anomaly.scan import Scan
@@ -134,6 +134,7 @@ class DetectPanel(QWidget):
         self.show_.plane_chosen.connect(self._on_plane)
         self.show_.linked_toggled.connect(self._on_linked)
         self.show_.window_chosen.connect(self._on_window)
+        self.show_.slab_chosen.connect(partial(view.set_slab, self.viewer))
         self.show_.marks.setChecked(self.desk.marks.on)
         self.show_.marks_toggled.connect(self.desk.marks.show)
         self.table.chosen.connect(self.go_to)
@@ -333,7 +334,7 @@ class DetectPanel(QWidget):
     def go_to(self, finding: Finding) -> None:
         """Go to the most unusual point of a finding, in all planes."""
         if self._case is not None:
-            jump(self.viewer, self._case.layer, finding.peak_index)
+            view.jump(self.viewer, self._case.layer, finding.peak_index)
 
     # What is shown
 
@@ -382,7 +383,7 @@ class DetectPanel(QWidget):
         self.show_.show_layers({role: layer.visible for role, layer in shown.items() if layer is not None})
 
     def _refresh_planes(self, event: object = None) -> None:
-        self.show_.show_plane(current_plane(self.viewer))
+        self.show_.show_plane(view.current_plane(self.viewer))
 
     def _on_layer_toggled(self, role: str, on: bool) -> None:
         if self._case is not None:
@@ -394,13 +395,13 @@ class DetectPanel(QWidget):
 
     def _on_linked(self, on: bool) -> None:
         try:
-            link_planes(self.viewer, on, self.show_.show_linked)
+            view.link_planes(self.viewer, on, self.show_.show_linked)
         except AnomalyError as error:
             self.show_.show_linked(False)
             self.message.error(str(error))
 
     def _on_plane(self, plane: str) -> None:
-        set_plane(self.viewer, cast(Plane, plane))
+        view.set_plane(self.viewer, cast(view.Plane, plane))
         if plane == "3d" and self._case is not None and max(self._case.scan.geometry.shape) > _LARGEST_3D:
             self.message.note(
                 "This scan is larger than graphics cards can show in 3D: it is shown coarser there."
@@ -424,7 +425,7 @@ class DetectPanel(QWidget):
         if isinstance(scan, Scan) and isinstance(status, dict) and not status.get("true"):
             # A changed copy is set again: napari has shown its own already, in the same turn, unseen.
             status = {**status, "true": "yes"}
-            true_status(layer, scan.geometry, self.viewer.cursor.position, status)
+            view.true_status(layer, scan.geometry, self.viewer.cursor.position, status)
             self.viewer.status = status
 
     def _fill_devices(self) -> None:

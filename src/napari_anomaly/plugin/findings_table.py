@@ -111,6 +111,8 @@ class FindingsModel(QAbstractTableModel):
         place = patient_place(finding.peak_mm) if self._unit == "mm" else self._place(finding)
         lines = [f"Finding {finding.rank}", finding.where, f"most unusual at {place}"]
         lines.append(f"score {format_score(finding.peak)}, on average {format_score(finding.mean)}")
+        if finding.stability is not None:
+            lines.append(f"{finding.stability:.0%} of it is found again in the mirror image")
         return "\n".join(line for line in lines if line)
 
 

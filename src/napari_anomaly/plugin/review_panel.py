@@ -151,7 +151,8 @@ class ReviewPanel(QWidget):
         layout.addWidget(self.judge_)
         layout.addWidget(self.out)
         self.setMinimumWidth(WIDTH)
-        self.setMaximumWidth(WIDTH + 8)
+        # as wide as all columns of the table: whoever has the room sees them without scrolling
+        self.setMaximumWidth(2 * WIDTH + 40)
 
     def _connect(self) -> None:
         desk = self.desk

@@ -40,20 +40,25 @@ FILTERS: dict[Show, str] = {
 _WORDS = {Verdict.REAL: "real", Verdict.FALSE_POSITIVE: "false", Verdict.UNSURE: "unsure"}
 # Told apart by colour-blind readers, and by the words in any case.
 _COLOURS = {Verdict.REAL: "#56b4e9", Verdict.FALSE_POSITIVE: "#9a9a9a", Verdict.UNSURE: "#e69f00"}
-_TITLES = ("#", "score", "mm³", "mm", "slices", "verdict", "note")
+_TITLES = ("#", "verdict", "score", "again", "mm³", "mm", "where", "slices", "mean", "note")
 _TOOLTIPS = (
     "Number: 1 is the most unusual",
+    "What you said of it",
     "Highest score inside: the share of normal voxels that score lower",
+    "Stability: how much of it is found again in the mirror image of the scan; what is not is often false",
     "Volume",
     "Longest diameter",
+    "Side and structure",
     "First and last axial slice, as the file counts them",
-    "What you said of it",
+    "Mean score inside",
     "Your note on it",
 )
+_WIDTHS = (26, 52, 46, 42, 46, 28, 190, 58, 46)
+_NUMBERS = frozenset({0, 2, 3, 4, 5, 7, 8})
 _LIKE = "≈ false"
 # More findings than any scan has; Qt compares places as numbers of 32 bits.
 _MANY = 1 << 24
-_VERDICT, _NOTE = 5, 6
+_VERDICT, _NOTE = 1, 9
 _SORT = int(Qt.ItemDataRole.UserRole)
 
 
@@ -123,7 +128,7 @@ class ReviewModel(QAbstractTableModel):
         if orientation != Qt.Orientation.Horizontal:
             return None
         if role == Qt.ItemDataRole.DisplayRole:
-            unknown = {2: "voxels", 3: "long"} if self._unit != "mm" else {}
+            unknown = {4: "voxels", 5: "long"} if self._unit != "mm" else {}
             return unknown.get(section, _TITLES[section])
         return _TOOLTIPS[section] if role == Qt.ItemDataRole.ToolTipRole else None
 
@@ -138,7 +143,7 @@ class ReviewModel(QAbstractTableModel):
             return self._key(finding, index.row(), index.column())
         if role == Qt.ItemDataRole.ToolTipRole:
             return self._tooltip(finding, index.row())
-        if role == Qt.ItemDataRole.TextAlignmentRole and index.column() < 5:
+        if role == Qt.ItemDataRole.TextAlignmentRole and index.column() in _NUMBERS:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if role == Qt.ItemDataRole.ForegroundRole:
             verdict = self.verdict(index.row())
@@ -148,30 +153,35 @@ class ReviewModel(QAbstractTableModel):
         return None
 
     def _text(self, finding: Finding, row: int, column: int) -> str:
-        if column == 0:
-            return str(finding.rank)
-        if column == 1:
-            return format_score(finding.peak)
-        if column in (2, 3):
-            return f"{finding.volume_mm3 if column == 2 else finding.diameter_mm:.0f}"
-        if column == 4:
-            first, last = self._slices[row]
-            return f"{first}-{last}" if first != last else str(first)
-        said = self._review
         if column == _VERDICT:
             verdict = self.verdict(row)
             return _LIKE if verdict is None and finding.id in self._likes else verdict_words(verdict)
-        return said.note(finding.id) if said is not None else ""
+        if column == _NOTE:
+            return self._review.note(finding.id) if self._review is not None else ""
+        first, last = self._slices[row]
+        words = {
+            0: str(finding.rank),
+            2: format_score(finding.peak),
+            3: "" if finding.stability is None else f"{finding.stability:.0%}",
+            4: f"{finding.volume_mm3:.0f}",
+            5: f"{finding.diameter_mm:.0f}",
+            6: finding.where,
+            7: f"{first}-{last}" if first != last else str(first),
+            8: format_score(finding.mean),
+        }
+        return words[column]
 
     def _key(self, finding: Finding, row: int, column: int) -> Any:
-        numbers = (
-            self._place(finding),
-            finding.peak,
-            finding.volume_mm3,
-            finding.diameter_mm,
-            self._slices[row][0],
-        )
-        return numbers[column] if column < len(numbers) else self._text(finding, row, column)
+        numbers = {
+            0: self._place(finding),
+            2: finding.peak,
+            3: -1.0 if finding.stability is None else finding.stability,
+            4: finding.volume_mm3,
+            5: finding.diameter_mm,
+            7: self._slices[row][0],
+            8: finding.mean,
+        }
+        return numbers[column] if column in numbers else self._text(finding, row, column)
 
     def _place(self, finding: Finding) -> int:
         """Give the place of a finding: after others of as high a score where it is like a rejected one."""
@@ -186,6 +196,8 @@ class ReviewModel(QAbstractTableModel):
             f"score {format_score(finding.peak)}, on average {format_score(finding.mean)}",
             f"{last - first + 1} axial slices, {first} to {last}",
         ]
+        if finding.stability is not None:
+            lines.append(f"{finding.stability:.0%} of it is found again in the mirror image")
         if review is not None and self.verdict(row) is not None:
             lines.append(verdict_words(self.verdict(row), review.reason(finding.id)))
         if finding.id in self._likes:
@@ -250,7 +262,7 @@ class ReviewTable(QTableView):
         self.setShowGrid(False)
         self.setWordWrap(False)
         self.setMinimumHeight(120)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self._size_columns()
         self.setSortingEnabled(True)
         self.sortByColumn(0, Qt.SortOrder.AscendingOrder)
@@ -265,7 +277,8 @@ class ReviewTable(QTableView):
             header.setStretchLastSection(True)
             header.setHighlightSections(False)
             header.setMinimumSectionSize(20)
-        for column, width in enumerate((26, 46, 46, 28, 58, 52)):
+            header.setSectionsMovable(True)
+        for column, width in enumerate(_WIDTHS):
             self.setColumnWidth(column, width)
 
     # What is shown

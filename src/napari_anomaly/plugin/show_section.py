@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from psygnal import Signal
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QButtonGroup, QCheckBox, QPushButton, QSlider, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QButtonGroup, QCheckBox, QPushButton, QSlider, QSpinBox, QVBoxLayout, QWidget
 
 from napari_anomaly.plugin.layers import Role
 from napari_anomaly.plugin.parts import caption, row, slim_combo
@@ -48,6 +48,8 @@ class ShowSection(QWidget):
         Signal with whether to show all three planes at once.
     window_chosen
         Signal with the window.
+    slab_chosen
+        Signal with the thickness of the slab, in mm.
     marks_toggled
         Signal with whether to show orientation letters and a scale bar.
     """
@@ -57,6 +59,7 @@ class ShowSection(QWidget):
     plane_chosen = Signal(str)
     linked_toggled = Signal(bool)
     window_chosen = Signal(Window)
+    slab_chosen = Signal(int)
     marks_toggled = Signal(bool)
 
     def __init__(self) -> None:
@@ -67,6 +70,17 @@ class ShowSection(QWidget):
         self.marks.setToolTip("At the edges, which side of the patient lies there, and a scale bar in mm")
         self.marks.setChecked(True)
         self.marks.toggled.connect(lambda on: self.marks_toggled.emit(on))
+        self.slab = QSpinBox()
+        self.slab.setRange(0, 60)
+        self.slab.setSingleStep(5)
+        self.slab.setPrefix("slab ")
+        self.slab.setSuffix(" mm")
+        self.slab.setSpecialValueText("no slab")
+        self.slab.setAccessibleName("slab")
+        self.slab.setToolTip(
+            "Highest intensity and highest score of a slab of this thickness around the slice"
+        )
+        self.slab.valueChanged.connect(lambda thickness: self.slab_chosen.emit(thickness))
         self.opacity = QSlider(Qt.Orientation.Horizontal)
         self.opacity.setRange(5, 100)
         self.opacity.setValue(80)
@@ -103,7 +117,7 @@ class ShowSection(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         boxes = list(self.boxes.values())
-        for title, part in (("Show", boxes[:3]), ("", [*boxes[3:], self.marks])):
+        for title, part in (("Show", boxes[:3]), ("", [*boxes[3:], self.marks, self.slab])):
             layout.addLayout(row(caption(title), *part, QWidget(), stretch=1 + len(part)))
         layout.addLayout(row(caption("&Opacity", self.opacity), self.opacity, stretch=1))
         planes = row(caption("Planes"), *self.planes.values(), self.linked)

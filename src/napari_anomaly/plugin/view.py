@@ -6,10 +6,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from jaxtyping import Float, Num
 from napari.components import ViewerModel
-from napari.layers import Layer
+from napari.layers import Image, Layer
 
 from napari_anomaly import extras
 from napari_anomaly.geometry import Geometry
+from napari_anomaly.plugin.layers import role_of
 
 __all__ = [
     "PLANES",
@@ -20,6 +21,7 @@ __all__ = [
     "link_planes",
     "patient_place",
     "set_plane",
+    "set_slab",
     "true_status",
 ]
 
@@ -54,6 +56,27 @@ def set_plane(viewer: ViewerModel, plane: Plane) -> None:
     viewer.dims.point = place
     if plane == "3d":
         _camera(viewer).set_view_direction(_LOOKING, _UP)
+
+
+def set_slab(viewer: ViewerModel, thickness_mm: float) -> None:
+    """Show the highest intensity and the highest score of a slab around the slice; 0 shows the slice alone.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+    thickness_mm
+        Of the slab, in millimetres of the world (voxels where millimetres are not known).
+    """
+    half = np.full(viewer.dims.ndim, max(thickness_mm, 0.0) / 2)
+    if viewer.dims.ndim >= 3:
+        # napari takes a slab from its first voxel to its last one, which change places where the scale is negative,
+        # as it is along (inferior) for all layers of ours
+        half[-3] *= -1
+    for layer in viewer.layers:
+        if isinstance(layer, Image) and role_of(layer) is not None:
+            layer.projection_mode = "max" if thickness_mm > 0 else "none"
+    viewer.dims.margin_left = viewer.dims.margin_right = tuple(half.tolist())
 
 
 def link_planes(viewer: ViewerModel, on: bool, tell: Callable[[bool], None] | None = None) -> None:
