@@ -23,7 +23,7 @@ from napari_anomaly.evaluation.metrics import Curve, auroc, average_precision
 from napari_anomaly.preprocess import normalise
 from napari_anomaly.pretask.unseen import TASKS, paint_unseen
 from napari_anomaly.progress import drain
-from napari_anomaly.training.normals import make_normal
+from napari_anomaly.training.normals import Subject, make_normal
 from napari_anomaly.training.settings import TrainSettings
 from napari_anomaly.training.subjects import Candidate, candidates, read_subjects, strip
 
@@ -31,26 +31,34 @@ OUT = Path(__file__).parents[1] / "docs" / "results" / "unseen-tasks.md"
 WAYS = {"plane": "2D alone", "volume": "3D alone", "joint": "joint", "mean": "mean of the three"}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def options_of(doc: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=doc)
     parser.add_argument("--normals", type=Path, nargs="+", default=[])
     parser.add_argument("--label-maps", type=Path)
     parser.add_argument("--detector", default=checkpoint.DEFAULT)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    options = parser.parse_args()
-    detector = checkpoint.load(options.detector)
+    return parser.parse_args()
+
+
+def held_out(options: argparse.Namespace, detector: checkpoint.Detector) -> list[Subject]:
     settings = TrainSettings(normals=tuple(options.normals), label_maps=options.label_maps)
-    subjects = [
+    return [
         strip(item, detector.extraction) if isinstance(item, Candidate) else item
         for _, item in read_subjects(candidates(settings)[1])
     ]
+
+
+def main() -> None:
+    options = options_of(__doc__)
+    detector = checkpoint.load(options.detector)
+    subjects = held_out(options, detector)
     engine = OpenVinoEngine(detector.network, detector.sha256)
     voxels = defaultdict(list)
     scans = defaultdict(list)
     for seed in options.seeds:
         rng = np.random.default_rng(seed + 3_000_003)
         for subject in subjects:
-            normal = make_normal(subject, rng, torch.device("cpu"))
+            normal = make_normal(subject, rng, torch.device("cpu"), leftovers=False)
             base = normal.image.float()
             measure(engine, detector, normal, base, None, "normal", voxels, scans)
             for task in TASKS:

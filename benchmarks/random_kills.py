@@ -1,0 +1,261 @@
+"""A scripted reading in a real window that is killed at random, again and again; writes docs/results/random-kills.md.
+
+    xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/random_kills.py --kills 100
+
+A reader presses keys and draws. After each act it tells, through a pipe, what its window shows; before each act it
+tells which finding comes next. SIGKILL comes at a random moment; the window that opens next must show the same, or the
+same and the one act that was under way.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import napari
+import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
+from vispy.gloo.glir import GlirProgram
+
+from napari_anomaly import recall
+from napari_anomaly.anomaly import AnomalyMap, Supervoxels
+from napari_anomaly.io.detections import Stored
+from napari_anomaly.plugin.display import prepare
+from napari_anomaly.plugin.engine import Outcome
+from napari_anomaly.plugin.review_panel import ReviewPanel
+from napari_anomaly.plugin.review_place import VARIABLE
+from napari_anomaly.scan import Scan
+
+OUT = Path(__file__).parents[1] / "docs" / "results" / "random-kills.md"
+SIDE, STEP, RADIUS = 96, 16, 3
+LONGEST_S = 3.0
+
+# Mesa's software renderers crash when a program is deleted whose shaders equal a live one's.
+GlirProgram.delete = lambda self: None
+
+
+@dataclass
+class Told:
+    """What a reader told until it was killed."""
+
+    first: dict[str, Any] | None = None
+    last: dict[str, Any] | None = None
+    about: dict[str, Any] | None = None
+    acts: int = 0
+
+
+@dataclass
+class Sums:
+    """What all readings together came to."""
+
+    kills: int = 0
+    acts: int = 0
+    under_way: int = 0
+    lost: list[str] = field(default_factory=list)
+    restarts_s: list[float] = field(default_factory=list)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    rng, sums, before = random.Random(options.seed), Sums(), Told()
+    case = made_up()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[VARIABLE] = folder
+        os.environ[recall.VARIABLE] = f"{folder}/memory.sqlite"
+        for kill in range(options.kills + 1):
+            began = time.monotonic()
+            told, opened = read_and_kill(case, options.seed + kill, rng.uniform(0, LONGEST_S))
+            if told.first is None:
+                raise SystemExit("A window did not open, or could not read its review.")
+            if kill:
+                sums.restarts_s.append(opened - began)
+                compare(before, told.first, sums)
+            sums.kills, sums.acts, before = kill, sums.acts + told.acts, told
+            print(f"{kill}: {told.acts} acts, lost so far: {len(sums.lost)}", flush=True)
+    OUT.write_text(report(sums, options.seed), encoding="utf-8")
+    print(OUT.read_text(encoding="utf-8"))
+
+
+def made_up() -> tuple[Scan, Outcome]:
+    """Make noise with balls in it, and a map that scores the balls."""
+    voxels = np.random.default_rng(0).integers(80, 120, (SIDE,) * 3, dtype=np.int16)
+    score = np.zeros(voxels.shape, dtype=np.float32)
+    side = np.arange(-RADIUS, RADIUS + 1)
+    ball = (np.stack(np.meshgrid(side, side, side)) ** 2).sum(axis=0) <= RADIUS**2
+    middles = range(STEP // 2, SIDE, STEP)
+    for number, (z, y, x) in enumerate((z, y, x) for z in middles for y in middles for x in middles):
+        box = tuple(slice(c - RADIUS, c + RADIUS + 1) for c in (z, y, x))
+        score[box][ball] = 0.999 - number * 1e-5
+        voxels[box][ball] += 60
+    scan = Scan.from_array(voxels, name="balls")
+    found = AnomalyMap(score, scan.geometry, 0.9, "made up", "0" * 64, 0.9, 0.0)
+    ids = np.ones(voxels.shape, dtype=np.uint16)
+    stored = Stored(found, Supervoxels(ids, voxels.astype(np.float32), scan.geometry))
+    return scan, Outcome(stored, prepare(stored.map, stored.supervoxels))
+
+
+def read_and_kill(case: tuple[Scan, Outcome], seed: int, seconds: float) -> tuple[Told, float]:
+    """Fork a reader, kill it some seconds after its window is up; give what it told, and when it was up."""
+    out, into = os.pipe()
+    reader = os.fork()
+    if reader == 0:
+        os.close(out)
+        read(case, random.Random(seed), into)
+        os._exit(0)
+    os.close(into)
+    told, opened = Told(), time.monotonic()
+    with os.fdopen(out, "rb") as lines:
+        for number, line in enumerate(lines):
+            if number == 0:
+                opened = time.monotonic()
+                killer = os.fork()
+                if killer == 0:
+                    time.sleep(seconds)
+                    os.kill(reader, signal.SIGKILL)
+                    os._exit(0)
+            hear(told, line)
+        if told.first is not None:
+            os.waitpid(killer, 0)
+    os.waitpid(reader, 0)
+    return told, opened
+
+
+def hear(told: Told, line: bytes) -> None:
+    if not line.endswith(b"\n"):
+        return
+    said = json.loads(line)
+    if "about" in said:
+        told.about = said
+        return
+    told.first = told.first or said
+    told.acts += told.last is not None
+    told.last, told.about = said, None
+
+
+def compare(before: Told, now: dict[str, Any], sums: Sums) -> None:
+    """Note what the window that was killed had shown, and the one that opened next does not."""
+    shown, about = before.last, before.about
+    under_way = about["about"] if about is not None else []
+    differ = {
+        key
+        for key in shown["verdicts"].keys() | now["verdicts"].keys()
+        if shown["verdicts"].get(key) != now["verdicts"].get(key)
+    }
+    sums.under_way += bool(differ or shown["drawn"] != now["drawn"])
+    if "any" in under_way:
+        differ = differ if len(differ) > 1 else set()
+    sums.lost += sorted(differ - {str(key) for key in under_way})
+    most = about["draws"] if about is not None else 0
+    if not shown["drawn"] <= now["drawn"] <= shown["drawn"] + most and "any" not in under_way:
+        sums.lost.append(f"drawn {shown['drawn']} -> {now['drawn']}")
+
+
+# The reader
+
+
+def read(case: tuple[Scan, Outcome], rng: random.Random, pipe: int) -> None:
+    viewer = napari.Viewer(title="napari-anomaly")
+    panel = ReviewPanel(viewer)
+    viewer.window.add_dock_widget(panel, name="Findings")
+    panel.desk.show_scan(*case)
+    until(lambda: panel.desk.case.shown is not None and panel.desk.case.session.has_findings)
+    panel.mode.click()
+    wait(0.3)
+    canvas = panel.window().centralWidget()
+    tell(pipe, shown(panel))
+    while True:
+        act(panel, canvas, rng, pipe)
+        wait(rng.uniform(0.0, 0.08))
+        tell(pipe, shown(panel))
+
+
+def act(panel: ReviewPanel, canvas: Any, rng: random.Random, pipe: int) -> None:
+    ids = panel.table.order()
+    kind = rng.choices(["R", "U", "F", "back", "draw", "undo"], [5, 3, 4, 1, 2, 2])[0]
+    if kind == "undo":
+        tell(pipe, {"about": ["any"], "draws": 0})
+        QTest.keyClick(canvas, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+        return
+    chosen = rng.choice(ids)
+    if kind == "draw":
+        z, y = rng.randrange(SIDE), rng.randrange(SIDE)
+        tell(pipe, {"about": [], "draws": SIDE})
+        panel.desk.case.layers.mask.data[z, y] = 1
+        panel.desk.case.take_strokes()
+        return
+    panel.table.select([chosen])
+    tell(pipe, {"about": [chosen], "draws": 0})
+    if kind == "back":
+        QTest.keyClick(canvas, Qt.Key.Key_Backspace)
+        return
+    QTest.keyClick(canvas, {"R": Qt.Key.Key_R, "U": Qt.Key.Key_U, "F": Qt.Key.Key_F}[kind])
+    if kind == "F":
+        wait(0.02)
+        # the reason that was given last
+        QTest.keyClick(QApplication.activePopupWidget() or canvas, Qt.Key.Key_F)
+
+
+def shown(panel: ReviewPanel) -> dict[str, Any]:
+    """What the window shows: verdicts of the table, and how many voxels are drawn."""
+    model = panel.table.review_model
+    review = panel.desk.case.session.review
+    rows = range(model.rowCount())
+    verdicts = {model.finding(row).id: model.verdict(row) for row in rows}
+    drawn = sum(run.length for run in review.strokes) if review is not None else 0
+    return {"verdicts": {str(k): v.value for k, v in verdicts.items() if v is not None}, "drawn": drawn}
+
+
+def tell(pipe: int, what: dict[str, Any]) -> None:
+    os.write(pipe, json.dumps(what).encode() + b"\n")
+
+
+def wait(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while True:
+        QApplication.processEvents()
+        if time.monotonic() >= end:
+            return
+        time.sleep(0.002)
+
+
+def until(done: Any) -> None:
+    end = time.monotonic() + 120
+    while not done():
+        if time.monotonic() > end:
+            sys.exit(1)
+        wait(0.02)
+
+
+def report(sums: Sums, seed: int) -> str:
+    return f"""# Killed at random
+
+A scripted reader in a real window: verdicts by key, false positives with their reason, verdicts taken back, lines drawn
+into the mask, undo. SIGKILL comes at a random moment within {LONGEST_S:.0f} s, and the next window goes on. What
+it shows is compared with what the killed one had shown, verdict by verdict and voxel by voxel.
+
+Made by `xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/random_kills.py --kills {sums.kills} --seed {seed}`.
+
+| | |
+|---|---|
+| kills | {sums.kills} |
+| acts of the reader | {sums.acts} |
+| windows killed in the middle of an act that was already on the disk | {sums.under_way} |
+| verdicts and drawn voxels lost (aim: 0) | {len(sums.lost)} |
+| from start to the window as it was, seconds, median | {np.median(sums.restarts_s):.1f} |
+"""
+
+
+if __name__ == "__main__":
+    main()
