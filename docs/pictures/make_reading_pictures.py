@@ -19,9 +19,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import napari
+import nibabel
+import numpy as np
+from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
+from scipy.spatial.transform import Rotation
 from vispy.gloo.glir import GlirProgram
 
 from napari_anomaly.anomaly import from_decades
@@ -126,6 +130,7 @@ class Reading:
         self.key(Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
         self.key(Qt.Key.Key_Escape)
         self.settle()
+        self.previous()
         self.report()
         self.until(lambda: worklist.is_ready, 120)
         began = time.monotonic()
@@ -143,6 +148,32 @@ class Reading:
             case.session.threshold = from_decades(decades)
             self.panel.desk.count()
             self.settle()
+
+    def previous(self) -> None:
+        """Open a previous scan beside: this one, as it would be had the head lain elsewhere in the scanner."""
+        panel, scan = self.panel, self.panel.desk.case.scan
+        turn = np.eye(4)
+        turn[:3, :3] = Rotation.from_euler("xyz", (5, -4, 7), degrees=True).as_matrix()
+        turn[:3, 3] = (12, -8, 15)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"{scan.name}-2024.nii.gz"
+            nibabel.save(nibabel.Nifti1Image(np.asarray(scan.voxels), turn @ scan.geometry.affine), path)
+            panel.previous_scan.open(path)
+            self.until(lambda: panel.previous_scan.opened is not None, 300)
+        second = panel.previous_scan.opened.second
+        second.window.resize(*SIZE)
+        panel.table.select(panel.table.order()[:1])
+        self.key(Qt.Key.Key_Return)
+        self.wait(2.0)
+        both = [
+            viewer.screenshot(canvas_only=False, flash=False)[..., :3] for viewer in (self.viewer, second)
+        ]
+        height = min(len(picture) for picture in both)
+        picture = Image.fromarray(np.concatenate([picture[:height] for picture in both], axis=1))
+        picture.resize((picture.width * 6 // 10, picture.height * 6 // 10)).save(
+            self.out / "reading-9-previous.png"
+        )
+        panel.previous_scan.close_window()
 
     def report(self) -> None:
         """Write the report, and keep its first key images as a picture."""

@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QPushButton, QVBoxLayout, QWidget
 
 from napari_anomaly.findings import Finding, Findings
+from napari_anomaly.plugin.beside import PreviousScan
 from napari_anomaly.plugin.case import Case
 from napari_anomaly.plugin.desk import Desk, desk_of
 from napari_anomaly.plugin.findings_table import summary
@@ -101,6 +102,7 @@ class ReviewPanel(QWidget):
                 "merge": self.merge,
             }
         )
+        self.previous_scan = PreviousScan(self.desk, self.message)
         self.out = ReviewExport(self.desk, self.message)
         self.sheet = KeySheet(self, self._keys())
         self.keys = ReviewKeys(self, self._keys())
@@ -131,6 +133,7 @@ class ReviewPanel(QWidget):
             Key("G", "ghosts of what was judged false", self.ghosts.toggle),
             Key("M", "outline of the mask", partial(self._toggle_layer, "mask")),
             Key("H", "anomaly map on and off", partial(self._toggle_layer, "map")),
+            Key("B", "previous scan of this patient beside", self.previous_scan.ask),
             Key("1", "axial", partial(plane, "axial")),
             Key("2", "coronal", partial(plane, "coronal")),
             Key("3", "sagittal", partial(plane, "sagittal")),
@@ -143,7 +146,7 @@ class ReviewPanel(QWidget):
         layout.setContentsMargins(8, 6, 8, 6)
         layout.setSpacing(5)
         layout.addLayout(row(self.mode, self.help, stretch=0))
-        layout.addWidget(self.scan)
+        layout.addLayout(row(self.scan, self.previous_scan, stretch=0))
         layout.addLayout(row(self.filter, self.ghosts, self.remember, stretch=0))
         for widget in (self.count, self.message):
             layout.addWidget(widget)
@@ -456,6 +459,7 @@ class ReviewPanel(QWidget):
         """Keep what is being typed, and give the keys back."""
         self.judge_.finish_note()
         self.mode.setChecked(False)
+        self.previous_scan.close_window()
         _release(self.desk, self._seat, self.tools, self.recalling)
         super().closeEvent(event)
 
