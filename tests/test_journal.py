@@ -9,12 +9,22 @@ import sys
 import time
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
 from napari_anomaly.errors import ReviewError, StaleReview
-from napari_anomaly.journal import Header, Journal, journal_path, others_beside, reader_name
+from napari_anomaly.io import read_scan
+from napari_anomaly.journal import (
+    Header,
+    Journal,
+    journal_path,
+    normal_after_all,
+    others_beside,
+    reader_name,
+)
 from napari_anomaly.review import Change, Entry, Review, Verdict, paint_of
+from napari_anomaly.samples import phantom
 
 A, B = "a" * 64, "b" * 64
 
@@ -40,6 +50,35 @@ def begun(path: Path) -> Journal:
         journal.record(mark(journal.review, key, Verdict.FALSE_POSITIVE))
     journal.close()
     return journal
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "drawn", "changed", "normal"),
+    [
+        ({"anna": ["false_positive", "false_positive"]}, False, False, True),
+        ({"anna": ["false_positive", "real"]}, False, False, False),
+        ({"anna": ["false_positive"], "ben": ["unsure"]}, False, False, False),
+        ({"anna": ["false_positive"], "ben": ["false_positive"]}, False, False, True),
+        ({"anna": ["false_positive"]}, True, False, False),
+        ({"anna": ["false_positive"]}, False, True, False),
+    ],
+)
+def test_scans_in_which_all_was_rejected_are_normal_after_all(
+    tmp_path: Path, verdicts: dict[str, list[str]], drawn: bool, changed: bool, normal: bool
+) -> None:
+    scan = phantom((12, 14, 16), field_mm=80.0)
+    nibabel.save(nibabel.Nifti1Image(scan.voxels, scan.geometry.affine), tmp_path / "head.nii.gz")
+    sha = read_scan(tmp_path / "head.nii.gz").sha256
+    for reader, said in verdicts.items():
+        own = header(reader=reader, scan_sha256="c" * 64 if changed else sha)
+        journal = Journal.open(journal_path(tmp_path, own), own)
+        for key, verdict in enumerate(said):
+            journal.record(mark(journal.review, key, Verdict(verdict)))
+        if drawn:
+            paint = paint_of(np.array([5]), np.array([1], dtype=np.int8))
+            journal.record(Entry(do="change", change=Change(paint=paint)))
+        journal.close()
+    assert normal_after_all([tmp_path]) == ([tmp_path / "head.nii.gz"] if normal else [])
 
 
 def test_what_nobody_judged_leaves_no_file(path: Path) -> None:

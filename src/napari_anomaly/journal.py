@@ -12,7 +12,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,11 +21,21 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from napari_anomaly.errors import ReviewError, StaleReview
+from napari_anomaly.errors import ReviewError, ScanError, StaleReview
+from napari_anomaly.io import read_scan
 from napari_anomaly.io.locking import hold
-from napari_anomaly.review import Entry, Review
+from napari_anomaly.review import Entry, Review, Verdict
 
-__all__ = ["Header", "Journal", "journal_path", "journals_of", "others_beside", "read_journal", "reader_name"]
+__all__ = [
+    "Header",
+    "Journal",
+    "journal_path",
+    "journals_of",
+    "normal_after_all",
+    "others_beside",
+    "read_journal",
+    "reader_name",
+]
 
 
 class Header(BaseModel):
@@ -124,6 +134,43 @@ def read_journal(path: Path) -> tuple[Header, Review]:
     journal = Journal(path, header, header.review())
     journal._replay(data)
     return journal.header, journal.review
+
+
+def normal_after_all(folders: Iterable[Path]) -> list[Path]:
+    """List the scans that readers found normal although a detector did not: to be learned as such.
+
+    Parameters
+    ----------
+    folders
+        Folders of scans with their reviews beside them.
+
+    Returns
+    -------
+    list of Path
+        NIfTI scans of which all that any reader judged, at least one finding, is a false positive, and on which nothing
+        was drawn. A scan that is not the one that was read is left out.
+    """
+    normal: dict[tuple[Path, str], str] = {}
+    others: set[tuple[Path, str]] = set()
+    for path in sorted(path for folder in folders for path in folder.glob("*_review_*.jsonl")):
+        with suppress(ReviewError):
+            header, review = read_journal(path)
+            said = {judgement.verdict for judgement in review.verdicts.values()} - {None}
+            scan = (path.parent, header.scan)
+            if review.strokes or said - {Verdict.FALSE_POSITIVE}:
+                others.add(scan)
+            elif said:
+                normal[scan] = header.scan_sha256
+    return [path for scan, sha256 in normal.items() if scan not in others for path in _scan_of(*scan, sha256)]
+
+
+def _scan_of(folder: Path, name: str, sha256: str) -> list[Path]:
+    for suffix in (".nii.gz", ".nii"):
+        path = folder / f"{name}{suffix}"
+        with suppress(ScanError):
+            if path.is_file() and read_scan(path).sha256 == sha256:
+                return [path]
+    return []
 
 
 def _escaped(name: str) -> str:

@@ -32,6 +32,16 @@ def test_every_nth_scan_of_a_folder_is_held_out(tmp_path):
     assert not any(candidate.is_labels for candidate in trained)
 
 
+def test_single_scans_are_trained_on_and_must_be_there(tmp_path):
+    folder, read = scans(tmp_path / "t1", 3), scans(tmp_path / "read", 1, "was-read")
+    alone = read / "was-read-00.nii.gz"
+    trained, held = candidates(TrainSettings(normals=(folder,), normal_scans=(alone,)))
+    assert names(trained) == ["scan-00.nii.gz", "scan-01.nii.gz", "was-read-00.nii.gz"]
+    assert names(held) == ["scan-02.nii.gz"]
+    with pytest.raises(UnreadableScan, match=r"There is no scan gone.nii.gz"):
+        candidates(TrainSettings(normal_scans=(tmp_path / "gone.nii.gz",)))
+
+
 def test_a_small_folder_gives_its_last_and_a_single_scan_stays(tmp_path):
     few, single = scans(tmp_path / "few", 3), scans(tmp_path / "single", 1, "lone")
     trained, held = candidates(TrainSettings(normals=(few, single), held_out_every=8))

@@ -17,6 +17,9 @@ class TrainSettings(BaseModel):
         default=(),
         description="Folders of normal scans (NIfTI). A brain label map named <scan>_DLMUSE beside a scan is used.",
     )
+    normal_scans: tuple[Path, ...] = Field(
+        default=(), description="Single normal scans (NIfTI), T1-weighted, or FLAIR where the name says so."
+    )
     label_maps: Path | None = Field(
         default=None,
         description="Folder of whole-head label maps (FreeSurfer numbers) to synthesise normal scans from.",

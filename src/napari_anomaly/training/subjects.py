@@ -48,8 +48,13 @@ def candidates(settings: TrainSettings) -> tuple[list[Candidate], list[Candidate
     Raises
     ------
     UnreadableScan
-        If no folder holds a NIfTI file.
+        If no folder holds a NIfTI file, or a single scan is not there.
     """
+    for path in settings.normal_scans:
+        if not path.is_file():
+            raise UnreadableScan(
+                f"There is no scan {path.name} at {path.parent}. Name normal scans that are there."
+            )
     trained: list[Candidate] = []
     held: list[Candidate] = []
     folders = [(folder, False) for folder in settings.normals]
@@ -62,6 +67,8 @@ def candidates(settings: TrainSettings) -> tuple[list[Candidate], list[Candidate
             # a folder of few scans still gives one to the calibration, its last
             few = 2 <= len(paths) < settings.held_out_every and index == len(paths) - 1
             (held if last or few else trained).append(Candidate(path, is_labels))
+    # scans that came one by one are too few, and too special, to calibrate on
+    trained += [Candidate(path, is_labels=False) for path in settings.normal_scans]
     if not trained:
         named = ", ".join(str(folder) for folder, _ in folders) or "no folder"
         raise UnreadableScan(

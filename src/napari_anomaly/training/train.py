@@ -150,7 +150,9 @@ def provenance(
     run: Run, done: Finished, found: Sequence[Candidate], held: Sequence[Candidate]
 ) -> dict[str, Any]:
     """What a detector was made from, and how: names of files, never of folders or people."""
-    settings = run.settings.model_dump(mode="json", exclude={"normals", "label_maps", "lesion_shapes", "out"})
+    settings = run.settings.model_dump(
+        mode="json", exclude={"normals", "normal_scans", "label_maps", "lesion_shapes", "out"}
+    )
     folders = [*run.settings.normals, *([run.settings.label_maps] if run.settings.label_maps else [])]
     return {
         "settings": settings,
