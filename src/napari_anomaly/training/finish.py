@@ -37,7 +37,7 @@ FEWEST = 6
 
 PLAN: dict[str, tuple[Family, ...]] = {
     "labels": ("flair", "t2", "t1", "free", "flair", "t2"),
-    "t1": ("t1", "flair", "t2"),
+    "t1": ("t1", "t1", "flair", "t2"),
     "flair": ("flair", "flair", "flair"),
     "own": ("free", "free"),
 }
