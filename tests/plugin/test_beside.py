@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import napari
@@ -45,7 +46,9 @@ def reading(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[ReviewPanel]:
     monkeypatch.setenv(VARIABLE, str(tmp_path))
-    viewer = make_napari_viewer(show=True)
+    viewer = make_napari_viewer(show=False)
+    # two canvases that come and go draw into each other's textures in a graphics driver that is software
+    monkeypatch.setattr(napari, "Viewer", partial(napari.Viewer, show=False))
     panel = ReviewPanel(viewer)
     viewer.window.add_dock_widget(panel, name="Findings")
     found = fake_result(brain)

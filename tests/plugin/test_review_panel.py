@@ -130,13 +130,13 @@ def test_the_table_says_what_there_is(panel: ReviewPanel) -> None:
     assert panel.count.text().startswith(f"{count} findings, ")
     assert panel.count.text().endswith(" ml, 0 judged")
     model = panel.table.model()
-    row = [model.index(0, column).data() for column in range(7)]
+    row = [model.index(0, column).data() for column in range(10)]
     worst = panel.findings.items[0]
     z0, z1 = worst.box[0]
     assert row[0] == "1"
-    assert row[2] == f"{worst.volume_mm3:.0f}"
-    assert row[4] == f"{z0}-{z1 - 1}"
-    assert row[5:] == ["-", ""]
+    assert row[4] == f"{worst.volume_mm3:.0f}"
+    assert row[7] == f"{z0}-{z1 - 1}"
+    assert (row[1], row[9]) == ("-", "")
 
 
 def test_a_click_outlines_and_does_not_move(panel: ReviewPanel, qtbot: QtBot) -> None:
@@ -190,7 +190,7 @@ def test_judging_in_a_filtered_table_goes_on(panel: ReviewPanel) -> None:
 
 
 def test_titles_sort(panel: ReviewPanel) -> None:
-    panel.table.sortByColumn(2, Qt.SortOrder.AscendingOrder)
+    panel.table.sortByColumn(4, Qt.SortOrder.AscendingOrder)
     sizes = [panel.findings.by_id(one).volume_mm3 for one in panel.table.order()]
     assert sizes == sorted(sizes)
 
@@ -596,7 +596,7 @@ def recalled(panel: ReviewPanel, qtbot: QtBot) -> None:
 
 def verdict_cells(panel: ReviewPanel) -> dict[int, str]:
     model = panel.table.review_model
-    return {one: model.index(model.row_of(one), 5).data() for one in ids(panel)}
+    return {one: model.index(model.row_of(one), 1).data() for one in ids(panel)}
 
 
 def test_what_is_like_a_rejected_one_is_marked_here_and_in_the_next_scan(

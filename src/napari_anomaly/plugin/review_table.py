@@ -53,7 +53,7 @@ _TOOLTIPS = (
     "Mean score inside",
     "Your note on it",
 )
-_WIDTHS = (26, 52, 46, 42, 46, 28, 190, 58, 46)
+_WIDTHS = (26, 50, 54, 44, 46, 28, 190, 58, 54)
 _NUMBERS = frozenset({0, 2, 3, 4, 5, 7, 8})
 _LIKE = "≈ false"
 # More findings than any scan has; Qt compares places as numbers of 32 bits.
@@ -278,6 +278,8 @@ class ReviewTable(QTableView):
             header.setHighlightSections(False)
             header.setMinimumSectionSize(20)
             header.setSectionsMovable(True)
+            # a title that is centred in a column that is cut is not seen
+            header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         for column, width in enumerate(_WIDTHS):
             self.setColumnWidth(column, width)
 

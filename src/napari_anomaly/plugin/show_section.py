@@ -77,6 +77,9 @@ class ShowSection(QWidget):
         self.slab.setSuffix(" mm")
         self.slab.setSpecialValueText("no slab")
         self.slab.setAccessibleName("slab")
+        # wheel, arrow keys and typing do without the buttons, for which there is no room
+        self.slab.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
+        self.slab.setFixedWidth(self.slab.fontMetrics().horizontalAdvance("slab 60 mm") + 24)
         self.slab.setToolTip(
             "Highest intensity and highest score of a slab of this thickness around the slice"
         )
@@ -117,14 +120,14 @@ class ShowSection(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         boxes = list(self.boxes.values())
-        for title, part in (("Show", boxes[:3]), ("", [*boxes[3:], self.marks, self.slab])):
+        for title, part in (("Show", boxes[:3]), ("", [*boxes[3:], self.marks])):
             layout.addLayout(row(caption(title), *part, QWidget(), stretch=1 + len(part)))
         layout.addLayout(row(caption("&Opacity", self.opacity), self.opacity, stretch=1))
         planes = row(caption("Planes"), *self.planes.values(), self.linked)
         for place in range(1, planes.count()):
             planes.setStretch(place, 1)
         layout.addLayout(planes)
-        layout.addLayout(row(caption("W&indow", self.window_), self.window_, stretch=1))
+        layout.addLayout(row(caption("W&indow", self.window_), self.window_, self.slab, stretch=1))
 
     def show_layers(self, visible: Mapping[Role, bool]) -> None:
         """Show which layers are visible, without signals; those that do not exist are greyed out."""

@@ -30,7 +30,7 @@ NETWORKS = cast("tuple[Networks, ...]", get_args(Networks))
 
 DEFAULT_SMOOTHING_MM = 0.7
 
-SMOOTHING_MM = (0.0, 0.7, 1.0, 1.5)
+SMOOTHING_MM = (0.0, 0.7, 1.0)
 
 FEWEST = 6
 """A contrast that the network saw in fewer held-out scans has no calibration of its own."""
@@ -202,10 +202,15 @@ def _conclude(normal: dict[Networks, list[Trial]], painted: dict[Networks, list[
         dice = {}
         for name in NETWORKS:
             calibrations[name][contrast], dice[name] = operating_point(
-                _of(contrast, normal[name]), _of(contrast, painted[name]), sigma
+                _of(contrast, normal[name]), _of(contrast, painted[name]), sigma, HYSTERESES[-1:]
             )
         # a reader meets findings at a threshold; how voxels rank above it decides only between equals
         way = ways[contrast] = max(NETWORKS, key=lambda name: (dice[name], means[name]))
+        tighter, reached = operating_point(
+            _of(contrast, normal[way]), _of(contrast, painted[way]), sigma, HYSTERESES[:-1]
+        )
+        if reached > dice[way]:
+            calibrations[way][contrast], dice[way] = tighter, reached
         made = calibrations[way][contrast]
         contrasts[contrast] = {
             "scans": made.normals,
