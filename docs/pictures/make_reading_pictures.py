@@ -102,8 +102,9 @@ class Reading:
         QTest.keyClick(panel.judge_.note, Qt.Key.Key_Return)
         panel.table.setFocus()
         self.key(Qt.Key.Key_R)
-        self.key(Qt.Key.Key_P)
-        self.key(Qt.Key.Key_P)
+        # back to what was judged false
+        panel.table.select(panel.table.order()[2:3])
+        self.key(Qt.Key.Key_Return)
         self.key(Qt.Key.Key_G)
         self.key(Qt.Key.Key_M)
         self.key(Qt.Key.Key_H)

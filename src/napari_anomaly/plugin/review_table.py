@@ -45,7 +45,7 @@ _TOOLTIPS = (
     "Number: 1 is the most unusual",
     "What you said of it",
     "Highest score inside: the share of normal voxels that score lower",
-    "Stability: how much of it is found again in the mirror image of the scan; what is not is often false",
+    "Stability: how much of it is found again in the mirror image of the scan",
     "Volume",
     "Longest diameter",
     "Side and structure",
