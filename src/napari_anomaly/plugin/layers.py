@@ -93,6 +93,7 @@ def scan_layer(scan: Scan, *, metadata: Mapping[str, Any] | None = None) -> Laye
         "contrast_limits": windows_for(scan)[0].limits,
         "interpolation2d": "linear",
         "rendering": "attenuated_mip",
+        "projection_mode": "max",
         "metadata": {**(metadata or {}), ROLE: "scan", SCAN: scan},
     }
     return scan.voxels, keywords, "image"

@@ -285,7 +285,7 @@ class ResultLayers:
     def _image(self, role: Role, data: Num[np.ndarray, "z y x"], scan: Scan, **look: Any) -> None:
         layer = self._find(role)
         if layer is None:
-            layer = self._viewer.add_image(data, **self._common(role, scan), **look)
+            layer = self._viewer.add_image(data, projection_mode="max", **self._common(role, scan), **look)
             self._keep(role, layer)
         else:
             self._follow(layer, role, scan)

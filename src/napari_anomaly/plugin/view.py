@@ -6,11 +6,10 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from jaxtyping import Float, Num
 from napari.components import ViewerModel
-from napari.layers import Image, Layer
+from napari.layers import Layer
 
 from napari_anomaly import extras
 from napari_anomaly.geometry import Geometry
-from napari_anomaly.plugin.layers import role_of
 
 __all__ = [
     "PLANES",
@@ -61,6 +60,8 @@ def set_plane(viewer: ViewerModel, plane: Plane) -> None:
 def set_slab(viewer: ViewerModel, thickness_mm: float) -> None:
     """Show the highest intensity and the highest score of a slab around the slice; 0 shows the slice alone.
 
+    Our layers are made to project their maximum; a slice alone has nothing to project.
+
     Parameters
     ----------
     viewer
@@ -73,9 +74,6 @@ def set_slab(viewer: ViewerModel, thickness_mm: float) -> None:
         # napari takes a slab from its first voxel to its last one, which change places where the scale is negative,
         # as it is along (inferior) for all layers of ours
         half[-3] *= -1
-    for layer in viewer.layers:
-        if isinstance(layer, Image) and role_of(layer) is not None:
-            layer.projection_mode = "max" if thickness_mm > 0 else "none"
     viewer.dims.margin_left = viewer.dims.margin_right = tuple(half.tolist())
 
 
