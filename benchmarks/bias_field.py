@@ -47,7 +47,7 @@ def main() -> None:
         true = random_gain(rng)
         normals.acquire = scanner(true)
         made = normals.make_normal(
-            subjects[(index // 3) % len(subjects)], rng, torch.device("cpu"), family=family, leftovers=False
+            subjects[(index // 3) % len(subjects)], rng, torch.device("cpu"), family=family, harder=False
         )
         scenario = "mass" if index % 2 else None
         image = made.image.float()

@@ -58,7 +58,7 @@ def main() -> None:
     for seed in options.seeds:
         rng = np.random.default_rng(seed + 3_000_003)
         for subject in subjects:
-            normal = make_normal(subject, rng, torch.device("cpu"), leftovers=False)
+            normal = make_normal(subject, rng, torch.device("cpu"), harder=False)
             base = normal.image.float()
             measure(engine, detector, normal, base, None, "normal", voxels, scans)
             for task in TASKS:

@@ -6,9 +6,9 @@ from scipy import ndimage
 
 from napari_anomaly.preprocess import FIELD, HEAD, HEAD_MM
 from napari_anomaly.training import leftovers, normals
+from napari_anomaly.training.acquisition import acquire, resolve
 from napari_anomaly.training.contrast import CLASSES, CSF, FAMILIES, draw_contrast
 from napari_anomaly.training.normals import (
-    acquire,
     deep_white,
     deformation,
     enhance_vessels,
@@ -357,6 +357,34 @@ def test_a_scanner_adds_noise_and_takes_detail_by_its_seed():
         assert one.isfinite().all()
         assert torch.corrcoef(torch.stack((one.flatten(), image.flatten())))[0, 1] > 0.8
     assert len({float(one.sum()) for one in made}) > 8
+
+
+def test_resolution_takes_detail_and_adds_nothing():
+    flat = torch.full(SIDES, 0.7)
+    image = SUBJECTS["t1"].voxels.float()
+    for seed in range(12):
+        within = resolve(flat, rng(seed))[4:-4, 4:-4, 4:-4]
+        assert torch.allclose(within, torch.full_like(within, 0.7), atol=1e-3)
+        assert float(resolve(image, rng(seed)).std()) <= float(image.std()) + 1e-3
+
+
+@pytest.mark.parametrize(
+    ("kind", "family"), [("t1", "t1"), ("flair", "flair"), ("own", "free"), ("t1", "t2")]
+)
+def test_a_real_scan_as_it_is_has_no_noise_but_its_own(monkeypatch, kind, family):
+    noises = []
+
+    def noisy(image, rng, device):
+        noises.append(rng)
+        return acquire(image, rng, device)
+
+    monkeypatch.setattr(normals, "acquire", noisy)
+    made = [make_normal(SUBJECTS[kind], rng(seed), CPU, family=family, harder=False) for seed in range(3)]
+    assert not noises
+    assert {one.family for one in made} == {family}
+    make_normal(SUBJECTS[kind], rng(0), CPU, family=family)
+    make_normal(SUBJECTS["labels"], rng(0), CPU, family=family, harder=False)
+    assert len(noises) == 2
 
 
 def test_a_mask_grows_or_shrinks_by_up_to_two_voxels():

@@ -17,10 +17,10 @@ from napari_anomaly.anatomy import MIRRORED, NAMES, Side
 from napari_anomaly.detector.anatomy import anatomy_inputs
 from napari_anomaly.preprocess import FIELD, middle_of, normalise, place
 from napari_anomaly.pretask.task import Difficulty, paint, sample
+from napari_anomaly.training.acquisition import acquire
 from napari_anomaly.training.atlases import MIDDLE, UNKNOWN, Region, freesurfer, muse, parts, truth_of
 from napari_anomaly.training.contrast import CLASSES, CSF, brain_classes, draw_family
 from napari_anomaly.training.normals import (
-    acquire,
     deformation,
     jitter_mask,
     load_head,

@@ -14,14 +14,9 @@ from napari_anomaly.networks.volume import VolumeNetwork
 from napari_anomaly.preprocess import extraction_inputs
 from napari_anomaly.pretask.task import Difficulty, paint, sample
 from napari_anomaly.progress import Progress
+from napari_anomaly.training.acquisition import acquire
 from napari_anomaly.training.contrast import draw_family
-from napari_anomaly.training.normals import (
-    Subject,
-    acquire,
-    deformation,
-    recolour,
-    synthesise,
-)
+from napari_anomaly.training.normals import Subject, deformation, recolour, synthesise
 
 EXTRACTION_WIDTHS = (16, 32, 48, 64)
 

@@ -101,8 +101,8 @@ def finish(
     wanted = [(subject, family) for subject in subjects for family in PLAN[subject.kind][:copies]]
     for index, (subject, family) in enumerate(wanted):
         yield Progress(index, len(wanted), "Calibrating on held-out normal scans")
-        # training exaggerates what programs leave around a brain; a threshold has to fit scans as they are
-        made = make_normal(subject, rng, device, family=family, leftovers=False)
+        # training exaggerates; a threshold has to fit scans as they are
+        made = make_normal(subject, rng, device, family=family, harder=False)
         _measure(engine, made, None, normal)
         for scenario in PAINTED:
             spoiled = paint_normal(made, rng, difficulty=Difficulty(), library=None, scenario=scenario)

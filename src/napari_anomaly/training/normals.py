@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from napari_anomaly.preprocess import FIELD, HEAD, HEAD_MM, middle_of, normalise, place, silhouette_fine
 from napari_anomaly.pretask.shapes import field, rotation, share_around
+from napari_anomaly.training.acquisition import acquire, resolve
 from napari_anomaly.training.contrast import (
     CLASSES,
     CSF,
@@ -192,7 +193,7 @@ def make_normal(
     device: torch.device,
     *,
     family: Family | None = None,
-    leftovers: bool = True,
+    harder: bool = True,
 ) -> Normal:
     """Synthesise one normal scan of a subject: deformed, in a random contrast, resolution, bias and noise.
 
@@ -206,8 +207,9 @@ def make_normal(
         Where to compute.
     family : str, optional
         Kind of contrast, drawn if left out. A FLAIR scan stays one, and so does a scan of another region.
-    leftovers : bool, default True
-        Whether programs left more around stripped brains, and took more from them, than in a real scan.
+    harder : bool, default True
+        Whether it is harder to look at than scans are, to learn from: programs left more around stripped brains and
+        took more from them, and a real scan gets the noise and the gain of a scanner twice.
     """
     grid = deformation(subject.voxels.shape, rng, device)
     voxels = subject.voxels.to(device)
@@ -222,7 +224,7 @@ def make_normal(
         original = _warp(voxels.float(), grid, "bilinear")
         white = deep_white(original, brain, subject.kind)
         tissue = tissues_by_intensity(original, brain, subject.kind)
-        image, family = recolour(original, brain, subject.kind, rng, family=family)
+        image, family = recolour(original, brain, subject.kind, rng, family=family, bend=harder)
     if family == "t1" and rng.random() < ENHANCED:
         image = enhance_vessels(image, brain, rng)
     stripped = subject.kind in ("t1", "flair") or (subject.kind == "labels" and rng.random() < STRIPPED)
@@ -230,9 +232,12 @@ def make_normal(
         # brain extraction leaves zeros, and a mask that is never exact covers some of them
         if subject.kind == "labels" and rng.random() < SLOPPY:
             brain = strip_sloppily(brain, rng)
-        if leftovers:
+        if harder:
             image, brain = leave(image, brain, rng)
-    image = acquire(image, rng, device)
+    if harder or subject.kind == "labels":
+        image = acquire(image, rng, device)
+    elif family != original_family(subject.kind):
+        image = resolve(image, rng)
     if stripped:
         image = torch.where(brain, image, torch.zeros((), device=device))
     mask = jitter_mask(brain, rng)
@@ -359,7 +364,13 @@ def synthesise(classes: Tensor, family: Family, rng: np.random.Generator, device
 
 
 def recolour(
-    image: Tensor, mask: Tensor, kind: str, rng: np.random.Generator, *, family: Family | None = None
+    image: Tensor,
+    mask: Tensor,
+    kind: str,
+    rng: np.random.Generator,
+    *,
+    family: Family | None = None,
+    bend: bool = True,
 ) -> tuple[Tensor, Family]:
     """Turn a real scan into another contrast by a tone curve through its tissues, or leave its own.
 
@@ -375,6 +386,8 @@ def recolour(
         Source of randomness.
     family : str, optional
         Contrast to turn a T1 scan into, drawn if left out; "t1" leaves its own.
+    bend : bool, default True
+        Whether a scan that keeps its own contrast gets another gamma.
 
     Notes
     -----
@@ -382,10 +395,11 @@ def recolour(
     partial volume in T2- and FLAIR-like tones. A FLAIR scan keeps its order.
     """
     if kind != "t1" or family == "t1" or (family is None and rng.random() < 0.4):
+        own = original_family(kind)
+        if not bend:
+            return image, own
         bent = image.clamp(-0.5, 3)
-        sign = bent.sign()
-        own: Family = {"flair": "flair", "own": "free"}.get(kind, "t1")  # type: ignore[assignment]
-        return sign * bent.abs() ** float(np.exp(rng.normal(0, 0.2))), own
+        return bent.sign() * bent.abs() ** float(np.exp(rng.normal(0, 0.2))), own
     family = family or draw_family(rng)
     contrast = draw_contrast(family, rng)
     low, grey, white, top = (float(q) for q in _tissues(image, mask))
@@ -395,63 +409,19 @@ def recolour(
     return _curve(image, knots, values), family
 
 
+def original_family(kind: str) -> Family:
+    """Kind of contrast that real scans of a kind of subject have."""
+    if kind == "flair":
+        return "flair"
+    return "free" if kind == "own" else "t1"
+
+
 def _curve(image: Tensor, knots: Sequence[float], values: Sequence[float]) -> Tensor:
     x = torch.tensor(knots, device=image.device)
     y = torch.tensor(values, device=image.device)
     place_in = torch.bucketize(image.contiguous(), x).clamp(1, len(knots) - 1)
     share = ((image - x[place_in - 1]) / (x[place_in] - x[place_in - 1])).clamp(0, 1.5)
     return y[place_in - 1] + share * (y[place_in] - y[place_in - 1])
-
-
-def acquire(image: Tensor, rng: np.random.Generator, device: torch.device) -> Tensor:
-    """What a scanner adds: resolution (thick slices too), bias field, noise, ghosts."""
-    result = image[None, None]
-    if rng.random() < 0.6:
-        width = float(rng.uniform(0.35, 0.9))
-        result = _gauss(result, width)
-    if rng.random() < 0.35:
-        result = _thicken(result, rng)
-    if rng.random() < 0.25:
-        small = functional.interpolate(result, scale_factor=float(rng.uniform(0.5, 0.85)), mode="trilinear")
-        result = functional.interpolate(small, size=image.shape, mode="trilinear")
-    generator = _generator(rng, device)
-    if rng.random() < 0.8:
-        knots = torch.randn((1, 1, 4, 4, 4), generator=generator, device=device) * float(
-            rng.uniform(0.02, 0.22)
-        )
-        result = (
-            result
-            * functional.interpolate(knots, size=image.shape, mode="trilinear", align_corners=True).exp()
-        )
-    if rng.random() < 0.08:
-        ghost = torch.roll(result, int(rng.integers(15, 70)), dims=int(rng.integers(3, 5)))
-        result = result + float(rng.uniform(0.02, 0.07)) * ghost
-    if rng.random() < 0.85:
-        level = float(np.exp(rng.uniform(np.log(0.004), np.log(0.07))))
-        result = result + level * torch.randn(image.shape, generator=generator, device=device)
-    return result[0, 0]
-
-
-def _thicken(image: Tensor, rng: np.random.Generator) -> Tensor:
-    axis = int(rng.choice([0, 1, 2], p=[0.75, 0.1, 0.15]))
-    thickness = int(rng.integers(2, 9))
-    kernel, stride = [1, 1, 1], [1, 1, 1]
-    kernel[axis], stride[axis] = max(1, round(thickness * rng.uniform(0.7, 1))), thickness
-    return functional.interpolate(
-        functional.avg_pool3d(image, kernel, stride), size=image.shape[2:], mode="trilinear"
-    )
-
-
-def _gauss(image: Tensor, sigma: float) -> Tensor:
-    reach = 2
-    weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=image.device) / sigma) ** 2)
-    weights = weights / weights.sum()
-    for axis in range(3):
-        sides = [1, 1, 1]
-        sides[axis] = 2 * reach + 1
-        padding = [reach if other == axis else 0 for other in range(3)]
-        image = functional.conv3d(image, weights.view(1, 1, *sides), padding=padding)
-    return image
 
 
 def jitter_mask(mask: Tensor, rng: np.random.Generator) -> Tensor:
