@@ -7,17 +7,16 @@ mirror image. Findings at the detector's own threshold are true where a tenth of
 """
 
 from collections import defaultdict
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from unseen_tasks import held_out, options_of
 
-from napari_anomaly.anomaly import AnomalyMap, to_decades
+from napari_anomaly.anomaly import AnomalyMap
 from napari_anomaly.detector import checkpoint
-from napari_anomaly.detector.calibration import calibrate, of_contrast
-from napari_anomaly.detector.detect import smooth
+from napari_anomaly.detector.calibration import decades_map, of_contrast, score_map
+from napari_anomaly.detector.detect import smoothed, turned_back
 from napari_anomaly.detector.engine import OpenVinoEngine
 from napari_anomaly.detector.seen import as_seen
 from napari_anomaly.detector.tiling import score
@@ -45,7 +44,7 @@ def main() -> None:
     for seed in options.seeds:
         rng = np.random.default_rng(seed + 4_000_003)
         for subject in subjects:
-            normal = make_normal(subject, rng, torch.device("cpu"), leftovers=False)
+            normal = make_normal(subject, rng, torch.device("cpu"), harder=False)
             painted = paint_normal(normal, rng, difficulty=Difficulty(), library=None)
             contrast, seen = look_twice(engine, detector, painted.image, normal.mask)
             own = of_contrast(detector.card.calibrations[seen[0]], contrast)
@@ -63,15 +62,21 @@ def look_twice(engine, detector, image, mask) -> tuple[str, tuple[str, AnomalyMa
     second = drain(score(engine, shown.flip(-1), mask.flip(-1), slice_step=2))
     way = learned.by_contrast.get(first.contrast, learned.best)
     own = of_contrast(learned.calibrations[way], first.contrast)
-    one = smooth(getattr(first, way).numpy(), learned.smoothing_mm)
-    other = smooth(getattr(second, way).flip(-1).numpy(), learned.smoothing_mm)
+    one, other = (smoothed(look, way, detector) for look in (first, turned_back(second)))
     inside = mask.numpy()
-    values, least = np.zeros(one.shape, np.float32), np.zeros(one.shape, np.float16)
-    values[inside] = np.maximum(calibrate(one[inside], own), 1e-6)
-    least[inside] = to_decades(calibrate(np.minimum(one, other)[inside], own))
-    geometry = Geometry.from_spacing(one.shape, (1.0, 1.0, 1.0))
-    made = AnomalyMap(values, geometry, 0.5, "held out", "0" * 64, own.default_threshold, 0.0, raw=one)
-    return first.contrast, (way, replace(made, least=least, hysteresis=own.hysteresis))
+    found = AnomalyMap(
+        score=score_map(one, inside, own),
+        geometry=Geometry.from_spacing(one.shape, (1.0, 1.0, 1.0)),
+        scan_score=0.5,
+        detector="held out",
+        detector_sha256="0" * 64,
+        default_threshold=own.default_threshold,
+        default_min_volume_mm3=0.0,
+        raw=one,
+        least=decades_map(np.minimum(one, other), inside, own),
+        hysteresis=own.hysteresis,
+    )
+    return first.contrast, (way, found)
 
 
 def judged(seen: AnomalyMap, own, truth: np.ndarray):

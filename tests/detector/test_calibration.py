@@ -1,13 +1,15 @@
 import numpy as np
 import pytest
 
-from napari_anomaly.anomaly import FalseFindings
+from napari_anomaly.anomaly import FalseFindings, to_decades
 from napari_anomaly.detector.calibration import (
     Calibration,
     calibrate,
     calibrate_scan,
+    decades_map,
     fit_calibration,
     scan_raw_score,
+    score_map,
 )
 
 
@@ -78,6 +80,20 @@ def test_ties_do_not_break_the_curve():
 def test_scores_keep_their_shape(calibration):
     raw = normals(1, 24).reshape(2, 3, 4)
     assert np.array_equal(calibrate(raw, calibration).ravel(), calibrate(raw.ravel(), calibration))
+
+
+def test_a_map_is_zero_where_nobody_looked_and_nowhere_else(calibration):
+    raw = np.linspace(-60, 6, 2 * 3 * 4, dtype=np.float32).reshape(2, 3, 4)
+    looked_at = np.ones(raw.shape, dtype=bool)
+    looked_at[0, 0, 1] = looked_at[1, 2, 3] = False
+    score = score_map(raw, looked_at, calibration)
+    assert score.dtype == np.float32
+    assert np.array_equal(score > 0, looked_at)
+    assert score[1, 2, 2] == calibrate(raw[1, 2, 2:3], calibration)[0]
+    decades = decades_map(raw, looked_at, calibration)
+    assert decades.dtype == np.float16
+    assert decades[1, 2, 3] == 0
+    assert np.allclose(decades[1, 2, 2], to_decades(score[1, 2, 2]), rtol=1e-3)
 
 
 def test_a_scan_scores_by_its_highest_voxels():

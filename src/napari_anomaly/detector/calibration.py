@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Bool, Float, Float16, Float32
 from pydantic import BaseModel, ConfigDict
 
-from napari_anomaly.anomaly import FalseFindings
+from napari_anomaly.anomaly import FalseFindings, to_decades
 
 DECADES = (
     0.0,
@@ -107,6 +107,34 @@ def calibrate(raw: Float[np.ndarray, "..."], calibration: Calibration) -> Float3
     spread = max(1.0, (knots[-1] - knots[0]) / 4)
     total = within + room * (1 - np.exp(-beyond / spread))
     return np.asarray(1 - 10.0**-total, np.float32)
+
+
+def score_map(
+    raw: Float[np.ndarray, "z y x"], looked_at: Bool[np.ndarray, "z y x"], calibration: Calibration
+) -> Float32[np.ndarray, "z y x"]:
+    """Calibrated scores of a grid, for an anomaly map: 0 where nobody has looked, and nowhere else.
+
+    Parameters
+    ----------
+    raw : ndarray
+        Raw scores, smoothed.
+    looked_at : ndarray
+        Which voxels the detector has looked at.
+    calibration : Calibration
+        From held-out normals.
+    """
+    score = np.zeros(raw.shape, np.float32)
+    score[looked_at] = np.maximum(calibrate(raw[looked_at], calibration), 1e-6)
+    return score
+
+
+def decades_map(
+    raw: Float[np.ndarray, "z y x"], looked_at: Bool[np.ndarray, "z y x"], calibration: Calibration
+) -> Float16[np.ndarray, "z y x"]:
+    """Calibrated scores of a grid in decades, see `napari_anomaly.anomaly.to_decades`; parameters as `score_map`."""
+    decades = np.zeros(raw.shape, np.float16)
+    decades[looked_at] = to_decades(calibrate(raw[looked_at], calibration))
+    return decades
 
 
 def scan_raw_score(raw: Float[np.ndarray, " voxels"], share: float = 5e-4) -> float:

@@ -13,9 +13,15 @@ import numpy as np
 from scipy import ndimage
 
 from napari_anomaly.anatomy import Anatomy
-from napari_anomaly.anomaly import AnomalyMap, Supervoxels, to_decades
+from napari_anomaly.anomaly import AnomalyMap, Supervoxels
 from napari_anomaly.detector.anatomy import find_anatomy, load_anatomy
-from napari_anomaly.detector.calibration import calibrate, calibrate_scan, of_contrast, scan_raw_score
+from napari_anomaly.detector.calibration import (
+    calibrate_scan,
+    decades_map,
+    of_contrast,
+    scan_raw_score,
+    score_map,
+)
 from napari_anomaly.detector.checkpoint import Detector
 from napari_anomaly.detector.device import choose
 from napari_anomaly.detector.settings import DetectSettings, Networks
@@ -135,9 +141,7 @@ def detect(
         anomaly_map = _calibrated(scan, detector, prepared, calibration, smooth_raw, mask)
         if len(seen) > 1:
             least = prepared.to_scan(torch.from_numpy(np.minimum(*seen))).numpy()
-            decades = np.zeros(least.shape, np.float16)
-            decades[mask] = to_decades(calibrate(least[mask], calibration))
-            anomaly_map = replace(anomaly_map, least=decades)
+            anomaly_map = replace(anomaly_map, least=decades_map(least, mask, calibration))
     if settings.anatomy and detector.card.region == "brain" and scan.oriented:
         yield Progress(95, 100, "Naming structures")
         with clock.stage("anatomy"):
@@ -286,10 +290,11 @@ def _passes(
                     break
             share = (sum(1 / step for step in slice_steps[:index]) + progress.fraction / step) / wanted
             yield Progress(20 + round(75 * share), 100, progress.text)
-    return [results[0], *(_turned_back(look) for look in results[1:])]
+    return [results[0], *(turned_back(look) for look in results[1:])]
 
 
-def _turned_back(look: RawScores) -> RawScores:
+def turned_back(look: RawScores) -> RawScores:
+    """Bring what was seen in the mirror image of a scan back to the grid of the scan."""
     return look._replace(joint=look.joint.flip(-1), plane=look.plane.flip(-1), volume=look.volume.flip(-1))
 
 
@@ -305,11 +310,8 @@ def _calibrated(
 
     inside = raw[prepared.mask.numpy()]
     on_scan = prepared.to_scan(torch.from_numpy(raw)).numpy()
-    score = np.zeros(on_scan.shape, np.float32)
-    # 0 is kept for what was not looked at
-    score[mask] = np.maximum(calibrate(on_scan[mask], calibration), 1e-6)
     return AnomalyMap(
-        score=score,
+        score=score_map(on_scan, mask, calibration),
         geometry=scan.geometry,
         scan_score=calibrate_scan(scan_raw_score(inside), calibration),
         detector=f"{detector.name} {detector.version}",
