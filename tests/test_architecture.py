@@ -146,7 +146,7 @@ def test_a_whole_command_without_a_screen_loads_no_gui(tmp_path):
 
 
 EXTRAS = (
-    *("dask", "dicomweb_client", "distributed", "highdicom", "keyring", "libjpeg", "napari_orthogonal_views"),
+    *("dask", "dicomanonymizer", "dicomweb_client", "distributed", "highdicom", "keyring", "libjpeg", "napari_orthogonal_views"),
     *("openjpeg", "openvino", "pydicom", "pyjpegls", "pylibjpeg", "pynetdicom", "requests", "sklearn"),
 )
 BARE = f"""

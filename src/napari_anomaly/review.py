@@ -224,6 +224,16 @@ class Review(_Frozen):
         judgement = self.verdicts.get(finding_id)
         return judgement.note if judgement else ""
 
+    def without_words(self) -> "Review":
+        """Give the same review without the reader's name and free words, which may name the patient."""
+        verdicts = {
+            number: each.model_copy(
+                update={"note": "", "reason": each.reason if each.reason in REASONS else ""}
+            )
+            for number, each in self.verdicts.items()
+        }
+        return self.model_copy(update={"reader": "", "verdicts": verdicts})
+
     def edits(self, shape: tuple[int, ...]) -> Edits | None:
         """Give corrections, splits and merges as arrays; None where there are none.
 

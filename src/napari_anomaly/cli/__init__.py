@@ -1,4 +1,4 @@
-"""The command line: detect, evaluate, train, train-proxy, pacs, memory, agreement and info, without a screen.
+"""The command line, without a screen: detect, evaluate, train, pacs, pseudonymise, info and others.
 
 Exit status: 0 when all was done; 2 when something could not be, with one line on stderr for each file that
 says what is wrong with it; 130 when the user stopped it.  With several scans, one that fails leaves nothing
@@ -21,6 +21,7 @@ from napari_anomaly.cli import (
     info,
     memory,
     pacs,
+    pseudonymise,
     screen,
     train,
     train_anatomy,
@@ -57,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         train_anatomy,
         train_proxy,
         pacs,
+        pseudonymise,
         memory,
         agreement,
         info,

@@ -10,6 +10,7 @@ from typing import Any
 from napari_anomaly import io, samples
 from napari_anomaly.cli.batch import Names, each, once
 from napari_anomaly.cli.detecting import Detecting, add_detecting
+from napari_anomaly.cli.pseudonymise import add_pseudonyms, pseudonyms_of
 from napari_anomaly.detector.detect import Detection
 from napari_anomaly.errors import ScanError
 from napari_anomaly.findings import Findings
@@ -46,6 +47,7 @@ def add(commands: Any) -> None:
         help="write map, report and key images as DICOM, too, for a scan from DICOM: NAME_anomaly.pm.dcm, "
         "NAME_report.sr.dcm, NAME_key1.sc.dcm...",
     )
+    add_pseudonyms(parser, "write what is DICOM")
     parser.add_argument("--picture", action="store_true", help="draw the worst slices too: NAME_picture.png")
     parser.add_argument(
         "--overwrite", action="store_true", help="replace results of another scan of that name"
@@ -61,6 +63,7 @@ def run(options: argparse.Namespace) -> bool:
     if not inputs:
         raise ScanError("No scan was given. Name one or more files, or a bundled scan with --sample.")
     detecting, names = Detecting.of(options), Names()
+    pseudonyms = pseudonyms_of(options.pseudonymise, shift_dates=options.shift_dates)
 
     def one(case: _Input) -> None:
         scan = case.place.read()
@@ -84,6 +87,7 @@ def run(options: argparse.Namespace) -> bool:
             manifest,
             second_opinion=detection.second_opinion,
             dicom=options.dicom,
+            pseudonyms=pseudonyms,
         )
         if picture is not None:
             write_snapshot(picture, options.out / f"{scan.name}_picture.png")

@@ -14,6 +14,7 @@ from typing import Any
 
 from napari_anomaly import pacs
 from napari_anomaly.cli.batch import with_bar
+from napari_anomaly.cli.pseudonymise import add_pseudonyms, pseudonyms_of
 from napari_anomaly.errors import ArchiveError
 from napari_anomaly.pacs.archive import Address, pacs_module
 
@@ -78,6 +79,14 @@ def _add_search(task: argparse.ArgumentParser) -> None:
 def _add_fetch(task: argparse.ArgumentParser) -> None:
     _add_query(task)
     task.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder for the series")
+    task.add_argument(
+        "--move",
+        type=int,
+        metavar="PORT",
+        help="for a DIMSE archive that refuses C-GET: have it send the series to this port of ours (C-MOVE), which "
+        "it must know together with our title",
+    )
+    add_pseudonyms(task, "write the series")
 
 
 def _add_store(task: argparse.ArgumentParser) -> None:
@@ -154,7 +163,9 @@ def _fetch(options: argparse.Namespace) -> bool:
         raise ArchiveError(
             "The archive holds no such series. Look at what it holds with: napari-anomaly pacs search"
         )
-    for folder in with_bar(pacs.fetching(archive, found, options.out), "fetching"):
+    pseudonyms = pseudonyms_of(options.pseudonymise, shift_dates=options.shift_dates)
+    steps = pacs.fetching(archive, found, options.out, pseudonyms=pseudonyms)
+    for folder in with_bar(steps, "fetching"):
         print(folder)
     return True
 

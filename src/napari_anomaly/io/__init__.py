@@ -14,10 +14,12 @@ from napari_anomaly.io.formats import (
     volumes,
     write_like,
 )
+from napari_anomaly.io.pseudonyms import Pseudonyms
 from napari_anomaly.io.results import save_case, save_dicom
 
 __all__ = [
     "Kind",
+    "Pseudonyms",
     "format_of",
     "looks_like_dicom",
     "name_of",

@@ -15,7 +15,7 @@ from napari_anomaly.io.dicom_sources import save, sources_of
 from napari_anomaly.review import Review
 from napari_anomaly.scan import Scan
 
-__all__ = ["everything", "save", "segmentation_alone"]
+__all__ = ["everything", "save", "segmentation_alone", "segmentation_and_report"]
 
 
 def everything(
@@ -61,6 +61,19 @@ def everything(
         "report.sr.dcm": report(findings, anomaly_map, scan, seg, review=review, sources=sources),
         **{f"key{number}.sc.dcm": picture for number, picture in enumerate(pictures, start=1)},
     }
+
+
+def segmentation_and_report(
+    findings: Findings, anomaly_map: AnomalyMap, scan: Scan, *, review: Review | None = None
+) -> Mapping[str, Dataset]:
+    """Make what every archive files and shows: segmentation and report, without map and key images.
+
+    See `everything`.
+    """
+    sources = sources_of(scan)
+    seg = segmentation(to_mask(findings, review), findings, anomaly_map, scan, sources=sources)
+    told = report(findings, anomaly_map, scan, seg, review=review, sources=sources)
+    return {"mask.seg.dcm": seg, "report.sr.dcm": told}
 
 
 def segmentation_alone(

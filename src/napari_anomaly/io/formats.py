@@ -50,7 +50,7 @@ _ZIP_MAGIC = b"PK\3\4"
 # How DICOM begins that has no preamble: group 2 or 8, little endian.
 _BARE_DICOM = (b"\2\0\0\0", b"\2\0\x10\0", b"\x08\0\x05\0", b"\x08\0\x08\0", b"\x08\0\x16\0")
 _PEEK = 50  # files that are looked at before a folder is said to hold no DICOM
-_DICOM_LIBRARIES = ("pydicom", "highdicom")
+_DICOM_LIBRARIES = ("dicomanonymizer", "highdicom", "pydicom")
 _HEADER_SIZES = {348, 540}  # how every NIfTI-1 and NIfTI-2 header begins
 _DTYPES = {"mask": np.uint8, "map": np.float32, "image": np.float32}
 

@@ -18,6 +18,7 @@ from napari_anomaly.findings import Findings
 from napari_anomaly.geometry import Geometry
 from napari_anomaly.io.atomic import together
 from napari_anomaly.io.formats import extra_module, source_files, write_staged
+from napari_anomaly.io.pseudonyms import Pseudonyms
 from napari_anomaly.review import Review
 from napari_anomaly.scan import Scan
 
@@ -40,6 +41,7 @@ def save_case(
     review: Review | None = None,
     second_opinion: Float32[np.ndarray, "_ _ _"] | None = None,
     dicom: bool = False,
+    pseudonyms: Pseudonyms | None = None,
 ) -> list[Path]:
     """Write the results of one scan into a folder: all of them, or none.
 
@@ -62,6 +64,8 @@ def save_case(
         Share of normal voxels with a lower residual, 0 to 1, on the grid of the scan.
     dicom
         Whether a scan from DICOM gets its map, report and key images as DICOM, too.
+    pseudonyms
+        What stands in DICOM files in place of the patient; they carry the patient's identity if left out.
 
     Returns
     -------
@@ -92,7 +96,9 @@ def save_case(
         "manifest.json": json.dumps({"product": PRODUCT, **manifest}, indent=1, allow_nan=False) + "\n",
     }
     residual = folder / f"{scan.name}_residual{suffix}"
-    sent, failure = _sent(mask, findings, detection_map, scan, review=review, whole=dicom)
+    sent, failure = _sent(
+        mask, findings, detection_map, scan, review=review, whole=dicom, pseudonyms=pseudonyms
+    )
     made = _make(folder)
     try:
         endings = [f"{what}{suffix}" for what in (*images, "residual")] + [*texts, *sent, *_DICOM[:1]]
@@ -125,6 +131,8 @@ def save_dicom(
     findings: Findings,
     *,
     review: Review | None = None,
+    whole: bool = True,
+    pseudonyms: Pseudonyms | None = None,
 ) -> list[Path]:
     """Write what goes back to the archive into a folder: all of it, or nothing.
 
@@ -141,6 +149,10 @@ def save_dicom(
         What was found.
     review
         What the reader said.
+    whole
+        Whether map and key images are among it, or segmentation and report alone.
+    pseudonyms
+        What stands in place of the patient; then the reader's name and free words are left out, too.
 
     Returns
     -------
@@ -161,7 +173,10 @@ def save_dicom(
             f"{scan.name} was not read from DICOM files that a DICOM result can refer to. Export the mask and the "
             "map as NIfTI or TIFF, or open the series itself."
         )
-    made = extra_module("dicom_out").everything(findings, detection_map, scan, review=review)
+    module = extra_module("dicom_out")
+    make = module.everything if whole else module.segmentation_and_report
+    made = make(findings, detection_map, scan, review=_words_of(review, pseudonyms))
+    made = _pseudonymised(made, pseudonyms)
     _make(folder)
     stale = _stale(folder, scan.name, made)
     with together(keep=source_files(scan)) as stage:
@@ -179,17 +194,32 @@ def _sent(
     *,
     review: Review | None,
     whole: bool,
+    pseudonyms: Pseudonyms | None,
 ) -> tuple[Mapping[str, Any], ScanError | None]:
     """Make the DICOM objects of a scan from DICOM, by the endings of their names, or say why there are none."""
     if not scan.source.details.get("referable"):
         return {}, None
     module = extra_module("dicom_out")
+    told = _words_of(review, pseudonyms)
     try:
         if whole:
-            return module.everything(findings, detection_map, scan, mask=mask, review=review), None
-        return module.segmentation_alone(findings, detection_map, scan, mask=mask), None
+            made = module.everything(findings, detection_map, scan, mask=mask, review=told)
+        else:
+            made = module.segmentation_alone(findings, detection_map, scan, mask=mask)
+        return _pseudonymised(made, pseudonyms), None
     except ScanError as error:
         return {}, error
+
+
+def _words_of(review: Review | None, pseudonyms: Pseudonyms | None) -> Review | None:
+    return review if review is None or pseudonyms is None else review.without_words()
+
+
+def _pseudonymised(made: Mapping[str, Any], pseudonyms: Pseudonyms | None) -> Mapping[str, Any]:
+    if pseudonyms is None:
+        return made
+    found: Mapping[str, Any] = extra_module("dicom_identity").without_identity(made, pseudonyms)
+    return found
 
 
 def _stage_dicom(

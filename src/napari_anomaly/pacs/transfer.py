@@ -2,12 +2,15 @@
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pydicom
 
 from napari_anomaly.errors import ArchiveError
+from napari_anomaly.io.dicom_identity import take_identity
 from napari_anomaly.io.instances import quiet
+from napari_anomaly.io.pseudonyms import Pseudonyms
 from napari_anomaly.pacs.archive import Archive
 from napari_anomaly.pacs.match import Match
 from napari_anomaly.progress import Progress, Steps
@@ -15,7 +18,9 @@ from napari_anomaly.progress import Progress, Steps
 __all__ = ["fetching", "storing"]
 
 
-def fetching(archive: Archive, matches: Sequence[Match], folder: Path) -> Steps[list[Path]]:
+def fetching(
+    archive: Archive, matches: Sequence[Match], folder: Path, *, pseudonyms: Pseudonyms | None = None
+) -> Steps[list[Path]]:
     """Fetch series, each into a folder of its own that appears whole or not at all.
 
     Neither folders nor files are called by the patient. Closing the generator stops the transfer.
@@ -28,6 +33,8 @@ def fetching(archive: Archive, matches: Sequence[Match], folder: Path) -> Steps[
         Which series.
     folder
         Made if it is not there.
+    pseudonyms
+        What stands in place of the patient, who then never reaches the disk; files stay as they are if left out.
 
     Returns
     -------
@@ -38,16 +45,18 @@ def fetching(archive: Archive, matches: Sequence[Match], folder: Path) -> Steps[
     ------
     ArchiveError
         If the archive refuses, breaks off, or sends something else.
+    ScanError
+        If a file cannot be pseudonymised.
     """
     total, done, folders = sum(match.images for match in matches), 0, []
     for number, match in enumerate(matches, start=1):
-        target = folder / match.folder
+        target = folder / _named(match, pseudonyms).folder
         folders.append(target)
         if match.images and len(list(target.glob("*.dcm"))) == match.images:
             done += match.images
             yield Progress(done, total, f"series {number} of {len(matches)} is there")
             continue
-        part = folder / f".{match.folder}.part"
+        part = folder / f".{target.name}.part"
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         arriving = archive.fetch(match)
@@ -56,6 +65,8 @@ def fetching(archive: Archive, matches: Sequence[Match], folder: Path) -> Steps[
             for dataset in arriving:
                 _check(dataset, match)
                 count += 1
+                if pseudonyms is not None:
+                    take_identity(dataset, pseudonyms)
                 with quiet():
                     dataset.save_as(part / f"{count:06d}.dcm", enforce_file_format=True)
                 done += 1
@@ -105,6 +116,13 @@ def storing(archive: Archive, files: Sequence[Path]) -> Steps[int]:
             raise ArchiveError(f"{error} {done} of {len(files)} files were stored, {path} was not.") from None
     yield Progress(len(files), len(files), "storing")
     return len(files)
+
+
+def _named(match: Match, pseudonyms: Pseudonyms | None) -> Match:
+    """Give a match with the UIDs that its files will have: its folder is called by them."""
+    if pseudonyms is None:
+        return match
+    return replace(match, study=pseudonyms.uid(match.study), series=pseudonyms.uid(match.series))
 
 
 def _check(dataset: pydicom.Dataset, match: Match) -> None:
