@@ -17,6 +17,9 @@ class Shelf:
     def __init__(self, files=(), room=100):
         self.files, self.room, self.asked, self.stored = list(files), room, 0, []
 
+    def find(self, query):
+        yield MATCH
+
     def search(self, query):
         return [MATCH]
 

@@ -77,6 +77,17 @@ def test_a_whole_name_goes_over_the_wire_and_no_letter_is_lost(ring, tmp_path):
         assert archive.search(pacs.Query(patient_name="Mustermann=Erika")) == []
 
 
+def test_a_search_that_is_left_asks_no_more(archive, tmp_path):
+    archive, _ = archive
+    for number in ("1", "2"):
+        fill(archive, tmp_path / number, number, StudyInstanceUID=ROOT + number)
+    assert [match.study for match in archive.find(pacs.Query())] == [ROOT + "1", ROOT + "2"]
+    found = archive.find(pacs.Query())
+    assert next(found).study == ROOT + "1"
+    found.close()
+    assert len(archive.search(pacs.Query())) == 2
+
+
 def test_one_of_two_series_is_asked_for(archive, tmp_path):
     archive, _ = archive
     fill(archive, tmp_path / "a")

@@ -15,7 +15,15 @@ from napari_anomaly.pacs.match import Match, Query
 __all__ = ["Address", "Archive", "connect", "pacs_module", "unlogged"]
 
 _SCHEMES = {"http": 80, "https": 443, "dicom": 104, "dicoms": 2762}
-_LIBRARIES = ("dicomanonymizer", "dicomweb_client", "highdicom", "keyring", "pydicom", "pynetdicom", "requests")
+_LIBRARIES = (
+    "dicomanonymizer",
+    "dicomweb_client",
+    "highdicom",
+    "keyring",
+    "pydicom",
+    "pynetdicom",
+    "requests",
+)
 # They write what they are asked for, which names patients.
 _TALKERS = ("dicomweb_client", "pynetdicom", "requests", "urllib3", "pydicom")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -24,6 +32,10 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 @runtime_checkable
 class Archive(Protocol):
     """A hospital's archive."""
+
+    def find(self, query: Query) -> Generator[Match, None, None]:
+        """Give the series that a query asks for one by one; closing it asks for no more."""
+        ...
 
     def search(self, query: Query) -> list[Match]:
         """List the series that a query asks for."""

@@ -88,9 +88,7 @@ class DimseArchive:
 
     def __init__(self, address: Address, *, ca: Path | None, calling: str, timeout: float) -> None:
         if not 0 < len(calling) <= 16:
-            raise ArchiveError(
-                "Our own application entity title (--calling) has 1 to 16 letters. Choose another."
-            )
+            raise ArchiveError("Our own application entity title has 1 to 16 letters. Choose another.")
         self._address = address
         self._calling = calling
         self._timeout = timeout
@@ -99,7 +97,11 @@ class DimseArchive:
             self._tls = (ssl.create_default_context(cafile=str(ca) if ca else None), address.host)
 
     def search(self, query: Query) -> list[Match]:
-        """List the series that a query asks for, study by study.
+        """List the series that a query asks for; see `find`."""
+        return list(self.find(query))
+
+    def find(self, query: Query) -> Generator[Match, None, None]:
+        """Give the series that a query asks for, study by study.
 
         Raises
         ------
@@ -113,8 +115,7 @@ class DimseArchive:
             for study in self._find(association, "STUDY", fields, query.of_study):
                 narrowed = {**query.of_series, "StudyInstanceUID": str(study.StudyInstanceUID)}
                 for series in self._find(association, "SERIES", SERIES_FIELDS, narrowed):
-                    found.append(Match.of(_values(study), _values(series)))
-        return found
+                    yield Match.of(_values(study), _values(series))
 
     def _find(self, association: Any, level: str, fields: Sequence[str], given: Any) -> list[Dataset]:
         asked = Dataset()
@@ -228,7 +229,7 @@ class DimseArchive:
         if association.is_rejected:
             return (
                 f"{self._address.name} does not talk to {self._calling}. Have it made known there, or name a title "
-                "that is known with --calling TITLE; check the archive's own title, too."
+                "that is known: dock Archive, or --calling TITLE; check the archive's own title, too."
             )
         return f"{self._address.name} cannot be reached. Check its address and the network."
 

@@ -27,7 +27,7 @@ _CHUNK = 1 << 20
 _MOST = 1000
 """So many studies are asked for; a query that finds more is too wide to be looked through."""
 _WORDS = {
-    401: "wants a user and a password, or a token. Keep them with: napari-anomaly pacs login",
+    401: "wants a user and a password, or a token. Sign in: dock Archive, or napari-anomaly pacs login",
     403: "refuses this user. Ask where your archive is looked after for the right to do this",
     404: "does not know this address. Check the path: DICOMweb often lies under /dicom-web",
     413: "takes no file as large as this one. Ask where your archive is looked after",
@@ -93,14 +93,17 @@ class WebArchive:
         self._client.set_http_retry_params(retry=True, max_attempts=3)
 
     def search(self, query: Query) -> list[Match]:
-        """List the series that a query asks for, study by study.
+        """List the series that a query asks for; see `find`."""
+        return list(self.find(query))
+
+    def find(self, query: Query) -> Generator[Match, None, None]:
+        """Give the series that a query asks for, study by study.
 
         Raises
         ------
         ArchiveError
             If the archive cannot be reached or refuses.
         """
-        found = []
         for study in self._ask(
             lambda: self._client.search_for_studies(
                 search_filters=_loosened(query.of_study), fields=list(STUDY_FIELDS), limit=_MOST
@@ -110,8 +113,7 @@ class WebArchive:
                 continue
             uid = str(study.get("StudyInstanceUID") or "")
             for series in self._series(uid, query):
-                found.append(Match.of(study, series))
-        return found
+                yield Match.of(study, series)
 
     def _series(self, study: str, query: Query) -> list[dict[str, Any]]:
         found = self._ask(
@@ -181,7 +183,7 @@ class WebArchive:
             except requests.exceptions.SSLError:
                 problem = "shows a certificate that is not trusted. Name your hospital's own authority with --ca FILE"
             except requests.Timeout:
-                problem = "does not answer in time. Try again, or wait longer with --timeout SECONDS"
+                problem = "does not answer in time. Try again; the command line may wait longer with --timeout SECONDS"
             except requests.RequestException:
                 problem = "cannot be reached, or breaks off. Check its address and the network"
             except (
