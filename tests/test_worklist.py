@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from dicoms import ROOT, classic, ramp
 from napari_anomaly.errors import ReviewError, ScanError
-from napari_anomaly.worklist import Row, Worklist
+from napari_anomaly.worklist import Row, Worklist, scans_in
 
 SHA = "a" * 64
 
@@ -127,3 +128,19 @@ def test_what_is_no_worklist_is_refused(tmp_path: Path) -> None:
     other.close()
     with pytest.raises(ScanError, match="no worklist that this version can read"):
         Worklist(tmp_path / "other.sqlite")
+
+
+def test_results_of_ours_are_left_out(tmp_path: Path) -> None:
+    for name in ("a.nii.gz", "a_anomaly.nii.gz", "a_mask.nii.gz", ".hidden.nii", "notes.txt", "b.TIF"):
+        (tmp_path / name).write_bytes(bytes(3))
+    assert [path.name for path, _ in scans_in(tmp_path)] == ["a.nii.gz", "b.TIF"]
+
+
+def test_every_series_of_a_folder_is_a_scan(tmp_path: Path) -> None:
+    classic(tmp_path / "a" / "one", ramp((3, 4, 5)))
+    for number in ("7", "8"):
+        classic(tmp_path / "b" / number, ramp((3, 4, 5)), SeriesInstanceUID=ROOT + number)
+    assert list(scans_in(tmp_path / "a")) == [(tmp_path / "a", -1)]
+    assert list(scans_in(tmp_path / "b")) == [(tmp_path / "b", 0), (tmp_path / "b", 1)]
+    with pytest.raises(ScanError, match="is not there"):
+        list(scans_in(tmp_path / "c"))

@@ -13,14 +13,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from napari_anomaly import io
 from napari_anomaly.database import ForeignFileError, open_database
-from napari_anomaly.errors import ReviewError, ScanError
+from napari_anomaly.errors import AnomalyError, ReviewError, ScanError
 
-__all__ = ["Row", "State", "Status", "Worklist"]
+__all__ = ["Row", "State", "Status", "Worklist", "scans_in"]
 
 State: TypeAlias = Literal["waiting", "ready", "failed"]
 Status: TypeAlias = Literal["unread", "in progress", "read"]
 
+_OURS = ("_anomaly", "_mask", "_proxy", "_confirmed", "_verdicts")
+_IMAGES = (".nii", ".nii.gz", ".tif", ".tiff", ".hdr")
 _SCHEMA_VERSION = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS scans (
@@ -325,6 +328,37 @@ class Worklist:
             raise ScanError(
                 f"The worklist {self.file} cannot be used: {error}. If another program holds it, try again."
             ) from error
+
+
+def scans_in(folder: Path) -> Iterator[tuple[Path, int]]:
+    """Give the scans in a folder and below it: file or folder, and the DICOM series, or -1.
+
+    Results of this program are left out. What turns out to be no scan becomes a row with its reason.
+
+    Raises
+    ------
+    ScanError
+        If there is no such folder.
+    """
+    if not folder.exists():
+        raise ScanError(f"{folder} is not there. Name a folder with scans.")
+    if folder.is_file():
+        yield folder, -1
+        return
+    if io.looks_like_dicom(folder):
+        try:
+            count = len(io.series_in(folder))
+        except (AnomalyError, OSError, MemoryError):
+            count = 1
+        yield from ((folder, series if count > 1 else -1) for series in range(max(1, count)))
+        return
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from scans_in(path)
+        elif path.name.lower().endswith(_IMAGES) and not io.name_of(path).lower().endswith(_OURS):
+            yield path, -1
 
 
 def _now() -> str:

@@ -1,6 +1,5 @@
 """``napari-anomaly screen`` on small phantoms."""
 
-import numpy as np
 import pytest
 
 from napari_anomaly import io
@@ -70,12 +69,6 @@ def test_a_mask_is_no_scan(run_screen, write_truth, tmp_path):
     status, rows = run_screen(tmp_path / "scans")
     assert status == 2
     assert "holds a mask" in rows[0].reason
-
-
-def test_results_of_ours_are_left_out(tmp_path):
-    for name in ("a.nii.gz", "a_anomaly.nii.gz", "a_mask.nii.gz", ".hidden.nii", "notes.txt", "b.TIF"):
-        (tmp_path / name).write_bytes(np.zeros(3, np.uint8))
-    assert [path.name for path, _ in screen.scans_in(tmp_path)] == ["a.nii.gz", "b.TIF"]
 
 
 def test_a_folder_that_is_not_there(run_screen, tmp_path, capsys):

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_anomaly import io
-from napari_anomaly.cli.batch import EXPECTED, complain
+from napari_anomaly.cli.batch import complain
 from napari_anomaly.cli.detecting import Detecting, add_detecting
 from napari_anomaly.cli.looking import Looking, Outcome
 from napari_anomaly.cli.workers import look_at_all
 from napari_anomaly.errors import ScanError
-from napari_anomaly.worklist import Row, Worklist
-
-_OURS = ("_anomaly", "_mask", "_proxy", "_confirmed", "_verdicts")
-_IMAGES = (".nii", ".nii.gz", ".tif", ".tiff", ".hdr")
+from napari_anomaly.worklist import Row, Worklist, scans_in
 
 
 def add(commands: Any) -> None:
@@ -71,37 +66,6 @@ def run(options: argparse.Namespace) -> bool:
     finally:
         worklist.close()
     return failed == 0
-
-
-def scans_in(folder: Path) -> Iterator[tuple[Path, int]]:
-    """Give the scans in a folder and below it: file or folder, and the DICOM series, or -1.
-
-    Results of this program are left out. What turns out to be no scan becomes a row with its reason.
-
-    Raises
-    ------
-    ScanError
-        If there is no such folder.
-    """
-    if not folder.exists():
-        raise ScanError(f"{folder} is not there. Name a folder with scans.")
-    if folder.is_file():
-        yield folder, -1
-        return
-    if io.looks_like_dicom(folder):
-        try:
-            count = len(io.series_in(folder))
-        except EXPECTED:
-            count = 1
-        yield from ((folder, series if count > 1 else -1) for series in range(max(1, count)))
-        return
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            yield from scans_in(path)
-        elif path.name.lower().endswith(_IMAGES) and not io.name_of(path).lower().endswith(_OURS):
-            yield path, -1
 
 
 @dataclass(frozen=True, slots=True)
