@@ -44,6 +44,19 @@ def test_a_reading_is_saved_and_saved_again(tmp_path, scan):
     assert [item.SegmentLabel for item in seg.SegmentSequence] == ["Finding 2"]
 
 
+def test_segmentation_and_report_alone(tmp_path, scan):
+    anomaly_map, findings = detected(scan)
+    io.save_dicom(tmp_path / "out", scan, anomaly_map, findings)
+    review = Review.of(scan, anomaly_map).mark([findings.items[0].id], Verdict.FALSE_POSITIVE)
+    paths = io.save_dicom(tmp_path / "out", scan, anomaly_map, findings, review=review, whole=False)
+    assert [path.name for path in paths] == [f"{NAME}_mask.seg.dcm", f"{NAME}_report.sr.dcm"]
+    assert sorted((tmp_path / "out").iterdir()) == paths
+    seg, told = (dcmread(path) for path in paths)
+    assert [item.SegmentLabel for item in seg.SegmentSequence] == ["Finding 2"]
+    assert seg.SOPInstanceUID in str(told)
+    assert "false_positive" in str(told)
+
+
 def test_a_case_holds_it_all_where_that_is_asked_for(tmp_path, scan):
     out = tmp_path / "out"
     paths = io.save_case(out, scan, *a_case(scan), {}, dicom=True)

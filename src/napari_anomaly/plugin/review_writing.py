@@ -17,7 +17,14 @@ from napari_anomaly.progress import Progress, Steps
 from napari_anomaly.report import Reading, write_text
 from napari_anomaly.review import Review
 
-__all__ = ["Make", "writing_agreement", "writing_archive", "writing_derivatives", "writing_reading"]
+__all__ = [
+    "Make",
+    "writing_agreement",
+    "writing_archive",
+    "writing_derivatives",
+    "writing_reading",
+    "writing_results",
+]
 
 Make: TypeAlias = Callable[[Reading], str | bytes]
 
@@ -128,17 +135,37 @@ def writing_archive(case: Case, folder: Path) -> Steps[Path]:
     folder
         Where to.
     """
+    writing, name = writing_results(case, folder, whole=True), case.scan.name
+
+    def steps() -> Steps[Path]:
+        paths = yield from writing
+        return paths[0].with_name(f"{name}_*.dcm") if paths else folder
+
+    return steps()
+
+
+def writing_results(case: Case, folder: Path, *, whole: bool = False) -> Steps[list[Path]]:
+    """Write segmentation and report as DICOM, and give the files; call it in the window's thread.
+
+    Parameters
+    ----------
+    case
+        Which scan; it was read from DICOM.
+    folder
+        Where to.
+    whole
+        Whether map and key images are among it.
+    """
     case.take_strokes()
     session, scan = case.session, case.scan
     anomaly_map, question, review = session.map, session.question, session.review
     findings = session.findings if session.has_findings else None
 
-    def steps() -> Steps[Path]:
+    def steps() -> Steps[list[Path]]:
         yield Progress(0, 0, "writing DICOM")
         if anomaly_map is None or question is None:
-            return folder
+            return []
         found = question.answer() if findings is None else findings
-        paths = io.save_dicom(folder, scan, anomaly_map, found, review=review)
-        return paths[0].with_name(f"{scan.name}_*.dcm")
+        return io.save_dicom(folder, scan, anomaly_map, found, review=review, whole=whole)
 
     return steps()
