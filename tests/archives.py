@@ -2,9 +2,12 @@
 
 import io
 import json
+import socket
+import socketserver
+import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
@@ -14,6 +17,7 @@ from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
+    StudyRootQueryRetrieveInformationModelMove,
 )
 
 BOUNDARY = "frontier"
@@ -21,6 +25,8 @@ BOUNDARY = "frontier"
 
 class Held(list):
     """Datasets of an archive, in the order in which they came."""
+
+    cancelled = False
 
     def matching(self, asked: dict[str, str]) -> list[Dataset]:
         return [each for each in self if all(_fits(each, key, value) for key, value in asked.items())]
@@ -53,6 +59,13 @@ def _answer(dataset: Dataset, held: Held, level: str) -> Dataset:
         count = len(held.matching({"SeriesInstanceUID": dataset.SeriesInstanceUID}))
         answer.NumberOfSeriesRelatedInstances = count
     return answer
+
+
+def _without_kind() -> Dataset:
+    """Make a file that cannot be sent."""
+    made = Dataset()
+    made.Modality = "MR"
+    return made
 
 
 class _Web(BaseHTTPRequestHandler):
@@ -117,7 +130,9 @@ class _Web(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def web_archive(*, wants: str = "", refuse: int = 0) -> Iterator[tuple[str, Held, list[str]]]:
+def web_archive(
+    *, wants: str = "", refuse: int = 0, tls: ssl.SSLContext | None = None
+) -> Iterator[tuple[str, Held, list[str]]]:
     """Run an archive that speaks DICOMweb; give its address, what it holds, and what it was asked for.
 
     Parameters
@@ -126,14 +141,63 @@ def web_archive(*, wants: str = "", refuse: int = 0) -> Iterator[tuple[str, Held
         The header of authorization that it asks for.
     refuse
         Status that it answers everything with.
+    tls
+        What it shows, where it speaks over TLS alone.
     """
     held, asked = Held(), []
     handler = type("Web", (_Web,), {"held": held, "wants": wants, "asked": asked, "refuse": refuse})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    # Who shakes no hands is not our mistake.
+    server.handle_error = lambda *words: None
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", held, asked
+        yield f"http{'s' if tls else ''}://127.0.0.1:{server.server_address[1]}", held, asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class _Front(socketserver.BaseRequestHandler):
+    """Decrypt what comes, pass it on, and encrypt what comes back."""
+
+    port: int
+    tls: ssl.SSLContext
+
+    def handle(self) -> None:
+        try:
+            outside = self.tls.wrap_socket(self.request, server_side=True)
+        except (ssl.SSLError, OSError):
+            return
+        with outside, socket.create_connection(("127.0.0.1", self.port)) as inside:
+            back = threading.Thread(target=_pass_on, args=(inside, outside))
+            back.start()
+            _pass_on(outside, inside)
+            back.join()
+
+
+def _pass_on(one: socket.socket, other: socket.socket) -> None:
+    with suppress(OSError):
+        while content := one.recv(1 << 16):
+            other.sendall(content)
+    with suppress(OSError):
+        other.shutdown(socket.SHUT_WR)
+
+
+@contextmanager
+def tls_front(port: int, tls: ssl.SSLContext) -> Iterator[int]:
+    """Run what speaks TLS in front of a server of this machine that does not; give its port."""
+    server = socketserver.ThreadingTCPServer(
+        ("127.0.0.1", 0), type("Front", (_Front,), {"port": port, "tls": tls})
+    )
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield server.server_address[1]
     finally:
         server.shutdown()
         thread.join()
@@ -141,13 +205,25 @@ def web_archive(*, wants: str = "", refuse: int = 0) -> Iterator[tuple[str, Held
 
 
 @contextmanager
-def dimse_archive(*, knows: str = "") -> Iterator[tuple[str, Held]]:
+def dimse_archive(
+    *,
+    knows: str = "",
+    tls: ssl.SSLContext | None = None,
+    sends_to: dict[str, int] | None = None,
+    loses: int = 0,
+) -> Iterator[tuple[str, Held]]:
     """Run an archive that speaks DIMSE; give its address, and what it holds.
 
     Parameters
     ----------
     knows
         The only title that it talks to.
+    tls
+        What it shows, where it speaks over TLS alone.
+    sends_to
+        Ports of this machine by title, to which it moves files; then it gives none away in another way.
+    loses
+        How many files it fails to send.
     """
     held = Held()
 
@@ -173,16 +249,40 @@ def dimse_archive(*, knows: str = "") -> Iterator[tuple[str, Held]]:
                 return
             yield 0xFF00, each
 
+    def move(event: evt.Event) -> Iterator[object]:
+        port = (sends_to or {}).get(event.move_destination)
+        if port is None:
+            yield None, None
+            return
+        yield "127.0.0.1", port
+        found = held.matching({"SeriesInstanceUID": str(event.identifier.SeriesInstanceUID)})
+        yield len(found)
+        for number, each in enumerate(found):
+            if event.is_cancelled:
+                held.cancelled = True
+                yield 0xFE00, None
+                return
+            yield 0xFF00, each if number >= loses else _without_kind()
+
     entity = AE(ae_title="ARCHIVE")
     if knows:
         entity.require_calling_aet = [knows]
     for context in AllStoragePresentationContexts:
         entity.add_supported_context(context.abstract_syntax, scp_role=True, scu_role=True)
     entity.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
-    entity.add_supported_context(StudyRootQueryRetrieveInformationModelGet)
-    handlers = [(evt.EVT_C_STORE, store), (evt.EVT_C_FIND, find), (evt.EVT_C_GET, get)]
-    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    handlers = [
+        (evt.EVT_C_STORE, store),
+        (evt.EVT_C_FIND, find),
+        (evt.EVT_C_GET, get),
+        (evt.EVT_C_MOVE, move),
+    ]
+    if sends_to is None:
+        entity.add_supported_context(StudyRootQueryRetrieveInformationModelGet)
+    else:
+        entity.add_supported_context(StudyRootQueryRetrieveInformationModelMove)
+        entity.requested_contexts = AllStoragePresentationContexts[:128]
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers, ssl_context=tls)
     try:
-        yield f"dicom://ARCHIVE@127.0.0.1:{server.server_address[1]}", held
+        yield f"dicom{'s' if tls else ''}://ARCHIVE@127.0.0.1:{server.server_address[1]}", held
     finally:
         server.shutdown()

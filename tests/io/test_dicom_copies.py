@@ -3,6 +3,8 @@ import zipfile
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
 
 from dicoms import ROOT, classic, ramp
 from napari_anomaly import io
@@ -42,6 +44,19 @@ def test_series_of_a_zip_have_folders_of_their_own(tmp_path):
     copies = drain(copying([tmp_path / "in.zip"], tmp_path / "out", PSEUDONYMS))
     found = {folder.relative_to(tmp_path / "out").parts[0]: folder.name[:4] for folder in copies.folders}
     assert found == {WHO: "MR-7", PSEUDONYMS.patient("OTHER1"): "MR-8"}
+
+
+def test_a_file_without_a_head_is_copied(tmp_path):
+    (file,) = classic(tmp_path / "in", SLICES[:1])
+    data = dcmread(file)
+    bare = DicomBytesIO()
+    bare.is_implicit_VR = bare.is_little_endian = True
+    write_dataset(bare, data)
+    file.write_bytes(bare.getvalue())
+    (folder,) = drain(copying([file], tmp_path / "out", PSEUDONYMS)).folders
+    back = dcmread(next(folder.iterdir()))
+    assert back.PatientID == WHO
+    np.testing.assert_array_equal(back.pixel_array, SLICES[0])
 
 
 def test_what_may_show_words_or_is_damaged_is_left_out_and_counted(tmp_path):

@@ -112,7 +112,13 @@ _ADD: dict[str, Callable[[argparse.ArgumentParser], None]] = {
 
 
 def _archive(options: argparse.Namespace) -> pacs.Archive:
-    return pacs.connect(options.archive, ca=options.ca, calling=options.calling, timeout=options.timeout)
+    return pacs.connect(
+        options.archive,
+        ca=options.ca,
+        calling=options.calling,
+        timeout=options.timeout,
+        move_port=getattr(options, "move", None),
+    )
 
 
 def _query(options: argparse.Namespace) -> pacs.Query:

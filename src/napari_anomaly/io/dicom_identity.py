@@ -21,6 +21,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.multival import MultiValue
 from pydicom.sr.codedict import codes
 from pydicom.tag import BaseTag
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from napari_anomaly.errors import ScanError
 from napari_anomaly.io.instances import quiet
@@ -432,6 +433,14 @@ def _coded(code: Any) -> Dataset:
     return item
 
 
+def _syntax(dataset: Dataset) -> UID:
+    """Tell how a file is written that has no head to say so."""
+    implicit, little = dataset.original_encoding
+    if implicit:
+        return ImplicitVRLittleEndian
+    return ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+
+
 def _again(dataset: Dataset) -> Dataset:
     with quiet(), io.BytesIO() as file:
         dataset.save_as(file, enforce_file_format=True)
@@ -442,7 +451,7 @@ def _again(dataset: Dataset) -> Dataset:
 def _rename(dataset: Dataset) -> None:
     """Give the file a head of its own: that of the source names stations, and may hold anything in its preamble."""
     meta = FileMetaDataset()
-    meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
+    meta.TransferSyntaxUID = dataset.file_meta.get("TransferSyntaxUID") or _syntax(dataset)
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     dataset.file_meta = meta

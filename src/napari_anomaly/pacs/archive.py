@@ -1,6 +1,7 @@
 """Where an archive is, and what speaks its language."""
 
 import logging
+import ssl
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,16 +13,11 @@ from napari_anomaly import extras
 from napari_anomaly.errors import ArchiveError
 from napari_anomaly.pacs.match import Match, Query
 
-__all__ = ["Address", "Archive", "connect", "pacs_module", "unlogged"]
+__all__ = ["Address", "Archive", "connect", "pacs_module", "tls_problem", "unlogged"]
 
 _SCHEMES = {"http": 80, "https": 443, "dicom": 104, "dicoms": 2762}
 _LIBRARIES = (
-    "dicomanonymizer",
-    "dicomweb_client",
-    "highdicom",
-    "keyring",
-    "pydicom",
-    "pynetdicom",
+    *("dicomanonymizer", "dicomweb_client", "highdicom", "keyring", "pydicom", "pynetdicom"),
     "requests",
 )
 # They write what they are asked for, which names patients.
@@ -109,7 +105,12 @@ class Address:
     @property
     def safe(self) -> bool:
         """Whether others on the network cannot read along."""
-        return self.scheme in ("https", "dicoms") or self.host in _LOOPBACK
+        return self.scheme in ("https", "dicoms") or self.local
+
+    @property
+    def local(self) -> bool:
+        """Whether it is on this very machine."""
+        return self.host in _LOOPBACK
 
     @property
     def name(self) -> str:
@@ -118,7 +119,12 @@ class Address:
 
 
 def connect(
-    address: str, *, ca: Path | None = None, calling: str = "NAPARIANOMALY", timeout: float = 30.0
+    address: str,
+    *,
+    ca: Path | None = None,
+    calling: str = "NAPARIANOMALY",
+    timeout: float = 30.0,
+    move_port: int | None = None,
 ) -> Archive:
     """Make ready to talk to an archive; nothing is sent yet.
 
@@ -132,25 +138,64 @@ def connect(
         Our own application entity title, which a DIMSE archive must know.
     timeout
         Seconds to wait for an answer.
+    move_port
+        Port of this machine to which a DIMSE archive sends what is fetched (C-MOVE), where it gives nothing away
+        over the association that asks (C-GET).
 
     Raises
     ------
     ArchiveError
-        If the address is none, or the certificates are not there.
+        If the address is none, there are no certificates, or the archive needs no port or must not use one.
     MissingExtra
         If what talks to archives is not installed.
     """
     place = Address.of(address)
-    if ca is not None and not ca.is_file():
-        raise ArchiveError(
-            f"{ca} is not there. Name a file with the certificates of your hospital's authority."
-        )
+    if ca is not None:
+        _check_certificates(ca)
     if place.title:
-        archive: Archive = pacs_module("dimse").DimseArchive(place, ca=ca, calling=calling, timeout=timeout)
+        archive: Archive = pacs_module("dimse").DimseArchive(
+            place, ca=ca, calling=calling, timeout=timeout, move_port=move_port
+        )
         return archive
+    if move_port is not None:
+        raise ArchiveError(
+            f"{place.name} speaks DICOMweb, which needs no port for what is fetched. Leave --move out."
+        )
     credential = pacs_module("credentials").recall(place)
     web: Archive = pacs_module("web").WebArchive(place, credential, ca=ca, timeout=timeout)
     return web
+
+
+def _check_certificates(ca: Path) -> None:
+    if not ca.is_file():
+        raise ArchiveError(
+            f"{ca} is not there. Name a file with the certificates of your hospital's authority."
+        )
+    try:
+        ssl.create_default_context(cafile=str(ca))
+    except (ssl.SSLError, OSError) as error:
+        raise ArchiveError(
+            f"{ca} holds no certificates that can be read. They must be written as PEM, which begins with "
+            "-----BEGIN CERTIFICATE-----"
+        ) from error
+
+
+def tls_problem(told: str) -> str:
+    """Say in the user's words why there is no encrypted talk.
+
+    Parameters
+    ----------
+    told
+        What OpenSSL says.
+    """
+    if "mismatch" in told:
+        return (
+            "shows a certificate of another machine. Use the address that its certificate is made out to; if that is "
+            "this one, somebody may be in between: ask where your archive is looked after"
+        )
+    if "certificate verify failed" in told:
+        return "shows a certificate that is not trusted. Name its authority: dock Archive, or --ca FILE"
+    return "does not agree on encryption. Check its address and port: this one may be for talk in the open"
 
 
 def pacs_module(name: str) -> Any:

@@ -1,8 +1,9 @@
-"""An archive that speaks DIMSE: C-FIND, C-GET and C-STORE, through pynetdicom.
+"""An archive that speaks DIMSE: C-FIND, C-GET or C-MOVE, and C-STORE, through pynetdicom.
 
 Source: DICOM PS3.4 2024, annex B (storage), C.4 (query and retrieve); PS3.15, B.12 (TLS).
 """
 
+import socket
 import ssl
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,12 +34,14 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     SegmentationStorage,
     StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
+    StudyRootQueryRetrieveInformationModelMove,
 )
 
 from napari_anomaly.errors import ArchiveError
 from napari_anomaly.io.instances import quiet
-from napari_anomaly.pacs.archive import Address, unlogged
+from napari_anomaly.pacs.archive import Address, tls_problem, unlogged
 from napari_anomaly.pacs.match import SERIES_FIELDS, STUDY_FIELDS, Match, Query
+from napari_anomaly.pacs.moving import Moving
 
 __all__ = ["DimseArchive"]
 
@@ -84,14 +87,30 @@ class DimseArchive:
         Our own title.
     timeout
         Seconds to wait for an answer.
+    move_port
+        Our own port for what is fetched by C-MOVE; C-GET if left out.
     """
 
-    def __init__(self, address: Address, *, ca: Path | None, calling: str, timeout: float) -> None:
+    def __init__(
+        self,
+        address: Address,
+        *,
+        ca: Path | None,
+        calling: str,
+        timeout: float,
+        move_port: int | None = None,
+    ) -> None:
         if not 0 < len(calling) <= 16:
             raise ArchiveError("Our own application entity title has 1 to 16 letters. Choose another.")
+        if move_port is not None and address.scheme == "dicoms":
+            raise ArchiveError(
+                "What an archive sends to a port of ours comes in the open, and its address asks for encryption. "
+                "Leave --move out."
+            )
         self._address = address
         self._calling = calling
         self._timeout = timeout
+        self._move_port = move_port
         self._tls = None
         if address.scheme == "dicoms":
             self._tls = (ssl.create_default_context(cafile=str(ca) if ca else None), address.host)
@@ -109,7 +128,6 @@ class DimseArchive:
             If the archive cannot be reached or refuses.
         """
         contexts = [(StudyRootQueryRetrieveInformationModelFind, _SYNTAXES[:2])]
-        found = []
         with self._association(contexts) as association:
             fields = (*STUDY_FIELDS, "ModalitiesInStudy")
             for study in self._find(association, "STUDY", fields, query.of_study):
@@ -141,6 +159,25 @@ class DimseArchive:
         ArchiveError
             If the archive cannot be reached, refuses, or breaks off.
         """
+        asked = Dataset()
+        asked.QueryRetrieveLevel = "SERIES"
+        asked.StudyInstanceUID, asked.SeriesInstanceUID = match.study, match.series
+        if self._move_port is None:
+            yield from self._got(asked)
+        else:
+            yield from self._moved(asked, self._move_port)
+
+    def _moved(self, asked: Dataset, port: int) -> Generator[Dataset, None, None]:
+        """Have files sent to a port of ours."""
+        accepted: list[tuple[UID, Sequence[str]]] = [(image, _SYNTAXES) for image in _IMAGES]
+        accepted += [(other, _SYNTAXES[:2]) for other in _OTHERS]
+        moving = Moving(self._address, self._calling, port, accepted, self._timeout)
+        contexts = [(StudyRootQueryRetrieveInformationModelMove, _SYNTAXES[:2])]
+        with self._association(contexts) as association:
+            yield from moving.files(association, asked)
+
+    def _got(self, asked: Dataset) -> Generator[Dataset, None, None]:
+        """Have files sent over the association that asks for them."""
         arrived: list[Dataset] = []
 
         def take(event: Any) -> int:
@@ -154,9 +191,6 @@ class DimseArchive:
         ]
         contexts += [(image, (syntax,)) for image in _IMAGES for syntax in _SYNTAXES]
         contexts += [(other, _SYNTAXES[:2]) for other in _OTHERS]
-        asked = Dataset()
-        asked.QueryRetrieveLevel = "SERIES"
-        asked.StudyInstanceUID, asked.SeriesInstanceUID = match.study, match.series
         roles = [build_role(image, scp_role=True) for image in (*_IMAGES, *_OTHERS)]
         with self._association(contexts, roles=roles, handlers=[(evt.EVT_C_STORE, take)]) as association:
             for status, _ in association.send_c_get(asked, StudyRootQueryRetrieveInformationModelGet):
@@ -219,11 +253,21 @@ class DimseArchive:
             if not association.is_established:
                 raise ArchiveError(self._why_not(association))
             try:
+                self._check_offer(association, contexts[0][0])
                 yield association
             except BaseException:
                 association.abort()
                 raise
             association.release()
+
+    def _check_offer(self, association: Any, wanted: UID) -> None:
+        """Make sure that the archive does what it is asked for first."""
+        if any(context.abstract_syntax == wanted for context in association.accepted_contexts):
+            return
+        todo = "Ask where your archive is looked after."
+        if wanted == StudyRootQueryRetrieveInformationModelGet:
+            todo = "Have it send the series to a port of this machine: --move PORT"
+        raise ArchiveError(f"{self._address.name} does not offer: {UID(wanted).name}. {todo}")
 
     def _why_not(self, association: Any) -> str:
         if association.is_rejected:
@@ -231,7 +275,23 @@ class DimseArchive:
                 f"{self._address.name} does not talk to {self._calling}. Have it made known there, or name a title "
                 "that is known: dock Archive, or --calling TITLE; check the archive's own title, too."
             )
+        if self._tls is not None and (problem := self._certificate_problem(*self._tls)):
+            return f"{self._address.name} {problem}."
         return f"{self._address.name} cannot be reached. Check its address and the network."
+
+    def _certificate_problem(self, context: ssl.SSLContext, host: str) -> str:
+        """Look why TLS fails, which pynetdicom writes into its log alone; empty if it does not."""
+        place = self._address.host, self._address.port
+        try:
+            with (
+                socket.create_connection(place, timeout=self._timeout) as plain,
+                context.wrap_socket(plain, server_hostname=host),
+            ):
+                return ""
+        except ssl.SSLError as error:
+            return tls_problem(str(error))
+        except OSError:
+            return ""
 
 
 def _values(answer: Dataset) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from requests.auth import AuthBase, HTTPBasicAuth
 
 from napari_anomaly.errors import ArchiveError
 from napari_anomaly.io.instances import quiet
-from napari_anomaly.pacs.archive import Address, unlogged
+from napari_anomaly.pacs.archive import Address, tls_problem, unlogged
 from napari_anomaly.pacs.credentials import Credential
 from napari_anomaly.pacs.match import NAMED, SERIES_FIELDS, STUDY_FIELDS, Match, Query
 
@@ -51,12 +51,32 @@ class _Bearer(AuthBase):
 
 
 class _Plain(HTTPAdapter):
-    """Send wildcards as they are: both forms are allowed, and some archives know only this one."""
+    """Send wildcards as they are: both forms are allowed, and some archives know only this one.
+
+    Certificates that the user names are those that count, whatever the environment says.
+    """
+
+    def __init__(self, ca: Path | None) -> None:
+        super().__init__()
+        self._ca = ca
 
     def send(self, request: Any, *words: Any, **named: Any) -> Any:
+        if self._ca is not None:
+            named["verify"] = str(self._ca)
         head, mark, asked = str(request.url).partition("?")
         request.url = head + mark + asked.replace("%2A", "*").replace("%3F", "?")
         return super().send(request, *words, **named)
+
+
+class _ElsewhereError(requests.RequestException):
+    """An encrypted archive sends us to an address in the open."""
+
+
+class _Closed(HTTPAdapter):
+    """Follow no one into the open: what is asked for names patients."""
+
+    def send(self, request: Any, *words: Any, **named: Any) -> Any:
+        raise _ElsewhereError
 
 
 class WebArchive:
@@ -82,10 +102,8 @@ class WebArchive:
             session.auth = HTTPBasicAuth(credential.user.encode(), credential.secret.encode())
         else:
             session.auth = _Bearer(credential.secret if credential is not None else None)
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, _Plain())
-        if ca is not None:
-            session.verify = str(ca)
+        session.mount("https://", _Plain(ca))
+        session.mount("http://", _Closed() if address.scheme == "https" else _Plain(ca))
         self._address = address
         self._client = DICOMwebClient(
             address.url, session=session, chunk_size=_CHUNK, timeout=timeout, permissive_uid=True
@@ -180,10 +198,12 @@ class WebArchive:
             except requests.HTTPError as error:
                 status = error.response.status_code if error.response is not None else 0
                 problem = _WORDS.get(status, f"answers with an error ({status}). Try again later")
-            except requests.exceptions.SSLError:
-                problem = "shows a certificate that is not trusted. Name your hospital's own authority with --ca FILE"
+            except requests.exceptions.SSLError as error:
+                problem = tls_problem(str(error))
             except requests.Timeout:
                 problem = "does not answer in time. Try again; the command line may wait longer with --timeout SECONDS"
+            except _ElsewhereError:
+                problem = "leads elsewhere, where others could read along. Ask for its right address"
             except requests.RequestException:
                 problem = "cannot be reached, or breaks off. Check its address and the network"
             except (
