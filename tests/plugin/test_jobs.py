@@ -1,6 +1,8 @@
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator
+from functools import partial
 
 import pytest
 from pytestqt.qtbot import QtBot
@@ -189,6 +191,28 @@ def test_a_result_of_none_is_a_result(jobs: Jobs, qtbot: QtBot) -> None:
     ear = Ear()
     jobs.start(Work(1, result=None), ear.listener())
     until(qtbot, lambda: ear.results == [None])
+
+
+def test_threads_take_turns_more_often_while_jobs_run_and_as_before_afterwards(qtbot: QtBot) -> None:
+    before = sys.getswitchinterval()
+    let_go = [threading.Event(), threading.Event()]
+    both = [Jobs(listed=False), Jobs(listed=False)]
+    seen: list[float] = []
+
+    def waiting(event: threading.Event) -> Steps[float]:
+        yield Progress(0, 1, "waiting")
+        event.wait(30)
+        return sys.getswitchinterval()
+
+    for one, event in zip(both, let_go, strict=True):
+        one.start(partial(waiting, event), Listener(done=seen.append, failed=pytest.fail))
+    qtbot.waitUntil(lambda: sys.getswitchinterval() < before, timeout=20_000)
+    for number, (one, event) in enumerate(zip(both, let_go, strict=True), 1):
+        event.set()
+        qtbot.waitUntil(lambda one=one: one.idle, timeout=20_000)
+        assert len(seen) == number
+    assert max(seen) == pytest.approx(1e-3)
+    assert sys.getswitchinterval() == before
 
 
 @pytest.mark.parametrize(

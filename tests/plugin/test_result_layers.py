@@ -170,6 +170,38 @@ def test_marks_are_drawn_anew_each_time(shown: ResultLayers, viewer: ViewerModel
     assert role_of(viewer.layers.selection.active) == "scan"
 
 
+def test_what_changes_within_a_block_is_drawn_once(
+    shown: ResultLayers, viewer: ViewerModel, scan: Scan
+) -> None:
+    where, here = (slice(0, 1),) * 3, np.ones((1, 1, 1), dtype=bool)
+    shown.show_marks([(where, here, 1)], scan)
+    drawn: list[object] = []
+    shown.shown("marks").events.set_data.connect(drawn.append)
+    shown.show_marks([(where, here, 2)], scan)
+    assert len(drawn) == 1
+    with shown.drawn_once():
+        with shown.drawn_once():
+            shown.show_marks([], scan)
+        shown.show_marks([(where, here, 1)], scan)
+        assert len(drawn) == 1
+    assert len(drawn) == 2
+    with shown.drawn_once():
+        shown.show_marks([(where, here, 2)], scan)
+        viewer.dims.set_point(0, viewer.dims.point[0] + viewer.dims.range[0].step)
+        assert len(drawn) == 3
+    # Another slice has drawn it already.
+    assert len(drawn) == 3
+
+
+def test_outlines_that_were_hidden_are_shown_again(shown: ResultLayers, scan: Scan) -> None:
+    where, here = (slice(0, 1),) * 3, np.ones((1, 1, 1), dtype=bool)
+    shown.show_marks([(where, here, 1)], scan)
+    layer = shown.shown("marks")
+    layer.visible, layer.contour = False, 0
+    shown.show_marks([(where, here, 2)], scan)
+    assert (layer.visible, layer.contour, layer.data[0, 0, 0]) == (True, 1, 2)
+
+
 def test_map_and_scan_are_protected_where_napari_can(shown: ResultLayers) -> None:
     if not hasattr(shown.map, "locked"):
         pytest.skip("this napari cannot protect layers")

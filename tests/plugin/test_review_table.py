@@ -91,6 +91,20 @@ def test_what_was_chosen_stays_chosen_and_is_told_once(
     assert told == [tuple(wanted)]
 
 
+def test_a_verdict_draws_its_own_row_anew(table: ReviewTable, findings: Findings, scan: Scan) -> None:
+    rows: list[tuple[int, int]] = []
+    table.review_model.dataChanged.connect(lambda first, last: rows.append((first.row(), last.row())))
+    empty = Review.of(scan, fake_result(scan).map)
+    first, _, third = (finding.id for finding in findings.items[:3])
+    said = empty.mark([first, third], Verdict.REAL)
+    table.set_review(said)
+    assert rows == [(0, 0), (2, 2)]
+    table.set_review(said.write(third, "faint"))
+    assert rows[2:] == [(2, 2)]
+    table.set_review(None)
+    assert rows[3:] == [(0, 0), (2, 2)]
+
+
 def test_a_filter_follows_the_review(table: ReviewTable, findings: Findings, scan: Scan) -> None:
     table.show_only("unjudged")
     first = findings.items[0].id

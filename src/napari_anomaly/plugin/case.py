@@ -223,8 +223,9 @@ class Case:
             for finding in findings
             if (finding.id in before) != (finding.id in self._false)
         ]
-        self.layers.change_mask(changes)
-        self._show_marks(findings)
+        if changes:
+            self.layers.change_mask(changes)
+            self._show_marks(findings)
 
     def choose(self, finding_ids: Iterable[int]) -> None:
         """Outline the findings that the reader has chosen."""

@@ -1,6 +1,7 @@
 """What the docks of one window share: the open scans, which of them is read, and its findings."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
@@ -275,6 +276,10 @@ class Desk:
 
     def _tell(self, error: Exception) -> None:
         self.problem.emit(error)
+
+    def drawn_once(self) -> AbstractContextManager[None]:
+        """Draw mask and outlines of the scan that is read once, at the end of a block, however often they change."""
+        return nullcontext() if self._case is None else self._case.layers.drawn_once()
 
     def heard(self, act: Callable[[], object]) -> bool:
         """Do something of the reader's, and tell what goes wrong; return whether all went well."""

@@ -5,9 +5,11 @@ that the window hears of it arrives in the window's thread, and nothing arrives 
 or replaced.
 """
 
+import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar, no_type_check
@@ -17,11 +19,14 @@ from superqt.utils import create_worker as quiet_worker
 
 from napari_anomaly.progress import Progress, Steps
 
-__all__ = ["Job", "Jobs", "Listener", "time_left"]
+__all__ = ["SWITCH_S", "Job", "Jobs", "Listener", "time_left"]
 
 T = TypeVar("T")
 
 _SECONDS_BETWEEN_SIGNALS = 0.1
+
+SWITCH_S = 1e-3
+"""How soon a job hands Python over to the window, which wants it after every call of the graphics library."""
 
 
 def _ignore(_: Any) -> None:
@@ -183,10 +188,38 @@ class Jobs:
             self._launch(following)
 
 
+class _Switching:
+    """Has threads take turns more often as long as a job runs, and puts that back after the last one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running = 0
+        self._before = 0.0
+
+    @contextmanager
+    def often(self) -> Iterator[None]:
+        with self._lock:
+            if not self._running:
+                self._before = sys.getswitchinterval()
+                sys.setswitchinterval(min(SWITCH_S, self._before))
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running -= 1
+                if not self._running:
+                    sys.setswitchinterval(self._before)
+
+
+_SWITCHING = _Switching()
+
+
 @no_type_check
 def _steps(job):
     # Workers only take what Python calls a generator function; one that a type checker has wrapped is none.
-    return (yield from _guarded(job))
+    with _SWITCHING.often():
+        return (yield from _guarded(job))
 
 
 def _guarded(job: Job[T]) -> Generator[Progress, None, T | _Failed | _Stopped]:

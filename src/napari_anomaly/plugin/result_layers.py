@@ -4,7 +4,8 @@ Removing a layer and adding another would lose what the reader set on it, and cr
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -59,6 +60,8 @@ class ResultLayers:
         self._made: dict[Role, Layer] = {}
         self._mask_shown: UInt8[np.ndarray, "z y x"] | None = None
         self._marked: list[tuple[slice, slice, slice]] = []
+        self._holding = 0
+        self._stale: set[Layer] = set()
         # The outline is for planes; that 3D shows the mask filled needs no box over the scan.
         warnings.filterwarnings("ignore", message="Contours are not displayed", category=UserWarning)
 
@@ -152,7 +155,7 @@ class ResultLayers:
             if pending is not None:
                 flat, values = pending
                 layer.data.reshape(-1)[flat] = values > 0
-            layer.refresh()
+            self._draw(layer)
             return
         selection = set(self._viewer.layers.selection)
         self._labels("mask", mask.copy(), scan, visible=False, colormap=outline(), opacity=1.0)
@@ -177,7 +180,7 @@ class ResultLayers:
         for place, where, inside in changes:
             for voxels in (layer.data, self._mask_shown):
                 voxels[place][where] = inside
-        layer.refresh()
+        self._draw(layer)
 
     def show_marks(self, regions: Sequence[tuple[Place, Bool[np.ndarray, "_ _ _"], int]], scan: Scan) -> None:
         """Outline regions: what is chosen, and the ghosts of what was judged false.
@@ -205,9 +208,35 @@ class ResultLayers:
         for place, where, value in regions:
             layer.data[place][where] = value
         self._marked = [place for place, _, _ in regions]
-        layer.contour = 1
-        layer.visible = True
-        layer.refresh()
+        # napari draws a layer, or the whole scene, anew even where such a value stays as it is
+        if layer.contour != 1:
+            layer.contour = 1
+        if layer.visible:
+            self._draw(layer)
+        else:
+            layer.visible = True
+
+    @contextmanager
+    def drawn_once(self) -> Iterator[None]:
+        """Draw what changes within a block at its end, and not at all where another slice has been gone to since."""
+        self._holding += 1
+        try:
+            yield
+        finally:
+            self._holding -= 1
+            if not self._holding:
+                stale, self._stale = self._stale, set()
+                for layer in stale:
+                    self._draw(layer)
+
+    def _draw(self, layer: Layer) -> None:
+        if self._holding:
+            self._stale.add(layer)
+        else:
+            layer.refresh(extent=False)
+
+    def _on_drawn(self, event: Any) -> None:
+        self._stale.discard(event.source)
 
     def set_visible(self, role: Role, visible: bool) -> None:
         """Show or hide one of the layers."""
@@ -254,7 +283,7 @@ class ResultLayers:
         layer = self.mask
         if layer is not None and self._mask_shown is not None:
             layer.data[...] = self._mask_shown
-            layer.refresh()
+            self._draw(layer)
 
     def _unread(self) -> Strokes | None:
         layer = self.mask
@@ -295,6 +324,7 @@ class ResultLayers:
         layer = self._find(role)
         if layer is None:
             layer = self._viewer.add_labels(data, **self._common(role, scan), **look)
+            layer.events.set_data.connect(self._on_drawn)
             self._keep(role, layer)
         else:
             self._follow(layer, role, scan)

@@ -24,7 +24,7 @@ from napari_anomaly.recall import Like
 from napari_anomaly.review import Review, Verdict
 from napari_anomaly.scan import Source
 
-__all__ = ["FILTERS", "ReviewModel", "ReviewTable", "Show", "verdict_words"]
+__all__ = ["FILTERS", "VERDICT_COLOURS", "ReviewModel", "ReviewTable", "Show", "verdict_words"]
 
 Show: TypeAlias = Literal["all", "unjudged", "real", "false_positive", "unsure"]
 
@@ -38,8 +38,8 @@ FILTERS: dict[Show, str] = {
 """What the table can show, and the words for it."""
 
 _WORDS = {Verdict.REAL: "real", Verdict.FALSE_POSITIVE: "false", Verdict.UNSURE: "unsure"}
-# Told apart by colour-blind readers, and by the words in any case.
-_COLOURS = {Verdict.REAL: "#56b4e9", Verdict.FALSE_POSITIVE: "#9a9a9a", Verdict.UNSURE: "#e69f00"}
+VERDICT_COLOURS = {Verdict.REAL: "#56b4e9", Verdict.FALSE_POSITIVE: "#9a9a9a", Verdict.UNSURE: "#e69f00"}
+"""Colours of verdicts: told apart by colour-blind readers, and by the words in any case."""
 _TITLES = ("#", "verdict", "score", "again", "mm³", "mm", "where", "slices", "mean", "note")
 _TOOLTIPS = (
     "Number: 1 is the most unusual",
@@ -91,11 +91,13 @@ class ReviewModel(QAbstractTableModel):
         self.endResetModel()
 
     def set_review(self, review: Review | None) -> None:
-        """Show what was said."""
+        """Show what was said; only rows of which something else was said are drawn anew."""
+        before = {} if self._review is None else self._review.verdicts
+        after = {} if review is None else review.verdicts
         self._review = review
-        if self._items:
-            first, last = self.index(0, _VERDICT), self.index(len(self._items) - 1, _NOTE)
-            self.dataChanged.emit(first, last)
+        for row, finding in enumerate(self._items):
+            if before.get(finding.id) is not after.get(finding.id):
+                self.dataChanged.emit(self.index(row, _VERDICT), self.index(row, _NOTE))
 
     def set_likes(self, likes: Mapping[int, Like]) -> None:
         """Mark findings that are like one that was rejected."""
@@ -149,7 +151,7 @@ class ReviewModel(QAbstractTableModel):
             verdict = self.verdict(index.row())
             if verdict is None and finding.id in self._likes:
                 verdict = Verdict.FALSE_POSITIVE
-            return QColor(_COLOURS[verdict]) if verdict is not None else None
+            return QColor(VERDICT_COLOURS[verdict]) if verdict is not None else None
         return None
 
     def _text(self, finding: Finding, row: int, column: int) -> str:
