@@ -1,12 +1,21 @@
 """Readers side by side: known verdicts have a known kappa."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
-from napari_anomaly.agreement import agreement, agreement_csv, read_review
-from napari_anomaly.errors import ReviewError, StaleReview
+from napari_anomaly.agreement import (
+    agreed,
+    agreement,
+    agreement_as_installed,
+    agreement_csv,
+    gather,
+    read_review,
+    write_csv,
+)
+from napari_anomaly.errors import MissingExtra, ReviewError, ScanError, StaleReview
 from napari_anomaly.journal import Header, Journal
 from napari_anomaly.review import Entry, Review, Verdict
 
@@ -125,3 +134,55 @@ def test_what_is_no_review_says_so(tmp_path: Path) -> None:
         read_review(tmp_path / "text.jsonl")
     with pytest.raises(ReviewError, match="cannot be read"):
         read_review(tmp_path / "none.jsonl")
+
+
+def test_who_agrees() -> None:
+    assert agreed((R, None, R)) is True
+    assert agreed((R, F, R)) is False
+    assert agreed((R, None)) is None
+    assert agreed(()) is None
+
+
+def test_how_far_two_readers_agree_in_words() -> None:
+    (line,) = agreement([ANN, BEN]).sentences()
+    assert line == "ann and ben: the same verdict on 3 of 4 findings (75%), kappa 0.50"
+    (line,) = agreement([ANN, review("ben", {9: R})]).sentences()
+    assert line == "ann and ben: no finding was judged by both"
+    (line,) = agreement([review("ann", {1: R}), review("ben", {1: R})]).sentences()
+    assert line.endswith("(100%), kappa not defined")
+
+
+def test_without_scikit_learn_there_is_all_but_kappa(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.metrics", None)
+    with pytest.raises(MissingExtra, match="needs scikit-learn"):
+        agreement([ANN, BEN])
+    found = agreement_as_installed([ANN, BEN])
+    assert found.sentences() == ["ann and ben: the same verdict on 3 of 4 findings (75%)"]
+    assert "napari-anomaly[agreement]" in found.notes[0]
+    monkeypatch.undo()
+    assert agreement_as_installed([ANN, BEN]) == agreement([ANN, BEN])
+
+
+def test_stale_and_broken_reviews_are_told_apart_and_never_mixed(tmp_path: Path) -> None:
+    cleo = review("cleo", {1: R}, scan_sha256=B)
+    dora = review("dora", {1: R}, detector_sha256=B)
+    emil = review("emil", {1: R}, detector_sha256="")
+    for said in (BEN, cleo, dora, emil):
+        (tmp_path / f"{said.reader}.json").write_text(said.to_json(), encoding="utf-8")
+    (tmp_path / "zoe.json").write_text("no review")
+    found = gather(sorted(tmp_path.iterdir()), scan_sha256=A, detector_sha256=A)
+    assert [said.reader for said in found.reviews] == ["ben"]
+    assert found.left_out[0] == (
+        "cleo.json is left out: it is a review of another scan (bbbbbbbbbbbb) than the open one (aaaaaaaaaaaa)."
+    )
+    assert "dora.json is left out: it is a review of another detector (bbb" in found.left_out[1]
+    assert "it does not say which" in found.left_out[2]
+    assert "zoe.json cannot be read" in found.left_out[3]
+
+
+def test_the_table_is_never_written_over_the_scan(tmp_path: Path) -> None:
+    scan = tmp_path / "scan.csv"
+    scan.write_text("voxels")
+    with pytest.raises(ScanError, match="never overwritten"):
+        write_csv(agreement([ANN, BEN]), scan, keep=[scan])
+    assert scan.read_text() == "voxels"

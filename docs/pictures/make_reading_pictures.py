@@ -44,16 +44,20 @@ GlirProgram.delete = lambda self: None
 
 def main() -> None:
     """Make all pictures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = options_of(__doc__)
+    with tempfile.TemporaryDirectory() as folder:
+        worklist = options.worklist or screened(Path(folder))
+        Reading(options.out, worklist).go()
+
+
+def options_of(text: str) -> argparse.Namespace:
+    """Read the words of the command line; the folder for the pictures is there afterwards."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--worklist", type=Path, help="a worklist that is there")
     parser.add_argument("-o", "--out", type=Path, default=HERE, help="folder for the pictures")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        worklist = options.worklist or screened(Path(folder))
-        options.out.mkdir(parents=True, exist_ok=True)
-        Reading(options.out, worklist).go()
+    options.out.mkdir(parents=True, exist_ok=True)
+    return options
 
 
 def screened(folder: Path) -> Path:

@@ -6,7 +6,7 @@ import json
 import math
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,21 @@ from napari_anomaly.io.atomic import together
 from napari_anomaly.journal import read_journal
 from napari_anomaly.review import Review, Verdict
 
-__all__ = ["Agreement", "Pair", "agreement", "agreement_csv", "read_review", "write_csv"]
+__all__ = [
+    "Agreement",
+    "Gathered",
+    "Pair",
+    "agreed",
+    "agreement",
+    "agreement_as_installed",
+    "agreement_csv",
+    "gather",
+    "read_review",
+    "write_csv",
+]
 
 _WORDS = {Verdict.REAL: "real", Verdict.FALSE_POSITIVE: "false positive", Verdict.UNSURE: "unsure", None: ""}
+_AGREE = {True: "yes", False: "no", None: ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +78,8 @@ class Agreement:
         Each two readers.
     notes
         What must be known of the comparison.
+    with_kappa
+        Whether kappa was computed.
     """
 
     readers: tuple[str, ...]
@@ -73,6 +87,7 @@ class Agreement:
     verdicts: tuple[tuple[Verdict | None, ...], ...]
     pairs: tuple[Pair, ...]
     notes: tuple[str, ...] = ()
+    with_kappa: bool = True
 
     def rows(self) -> list[tuple[str, ...]]:
         """Give the table in words: titles, then one row for each finding."""
@@ -82,10 +97,43 @@ class Agreement:
             *(self._row(key, said) for key, said in zip(self.findings, self.verdicts, strict=True)),
         ]
 
+    def sentences(self) -> list[str]:
+        """Say how far each two readers agree, a sentence for each pair."""
+        return [self._sentence(pair) for pair in self.pairs]
+
     def _row(self, key: int, said: Sequence[Verdict | None]) -> tuple[str, ...]:
-        given = [verdict for verdict in said if verdict is not None]
-        agree = "" if len(given) < 2 else ("yes" if len(set(given)) == 1 else "no")
-        return (str(key), *(_WORDS[verdict] for verdict in said), agree)
+        return (str(key), *(_WORDS[verdict] for verdict in said), _AGREE[agreed(said)])
+
+    def _sentence(self, pair: Pair) -> str:
+        names = f"{pair.first} and {pair.second}"
+        if pair.share is None:
+            return f"{names}: no finding was judged by both"
+        text = f"{names}: the same verdict on {pair.same} of {pair.both} findings ({pair.share:.0%})"
+        if not self.with_kappa:
+            return text
+        return f"{text}, kappa {'not defined' if pair.kappa is None else f'{pair.kappa:.2f}'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Reviews of one scan and one detector, told apart from others.
+
+    Parameters
+    ----------
+    reviews
+        Those that can be compared, in the order of their files.
+    left_out
+        A sentence for each file that cannot.
+    """
+
+    reviews: tuple[Review, ...]
+    left_out: tuple[str, ...] = ()
+
+
+def agreed(said: Iterable[Verdict | None]) -> bool | None:
+    """Tell whether all who judged a finding said the same; None where fewer than two did."""
+    given = [verdict for verdict in said if verdict is not None]
+    return len(set(given)) == 1 if len(given) > 1 else None
 
 
 def read_review(path: Path) -> Review:
@@ -107,6 +155,42 @@ def read_review(path: Path) -> Review:
     if isinstance(content, dict) and content.get("product") == "napari-anomaly reading":
         text = json.dumps(content.get("review"))
     return Review.from_json(text)
+
+
+def gather(paths: Iterable[Path], *, scan_sha256: str, detector_sha256: str) -> Gathered:
+    """Read those reviews that are of one scan and one detector; no file is changed.
+
+    Parameters
+    ----------
+    paths
+        Files, as `read_review` takes them.
+    scan_sha256, detector_sha256
+        Fingerprints of what was read; a review of anything else is left out, and so is what cannot be read.
+    """
+    reviews: list[Review] = []
+    left_out: list[str] = []
+    for path in paths:
+        try:
+            review = read_review(path)
+        except ReviewError as error:
+            left_out.append(str(error))
+            continue
+        strange = _strangeness(review, scan_sha256, detector_sha256)
+        if strange:
+            left_out.append(f"{path.name} is left out: it is a review of another {strange}.")
+        else:
+            reviews.append(review)
+    return Gathered(tuple(reviews), tuple(left_out))
+
+
+def agreement_as_installed(reviews: Iterable[Review]) -> Agreement:
+    """Compare as `agreement` does; without kappa, and with a note that says so, where scikit-learn is missing."""
+    compared = tuple(reviews)
+    try:
+        return agreement(compared)
+    except MissingExtra as error:
+        found = agreement(compared, kappa=False)
+        return replace(found, notes=(*found.notes, str(error)))
 
 
 def agreement(reviews: Iterable[Review], *, kappa: bool = True) -> Agreement:
@@ -144,7 +228,7 @@ def agreement(reviews: Iterable[Review], *, kappa: bool = True) -> Agreement:
     notes: tuple[str, ...] = ()
     if len({review.map_sha256 for review in compared}) > 1:
         notes = ("The scores differ a little between the reviews: some findings may have other numbers.",)
-    return Agreement(readers, tuple(keys), verdicts, pairs, notes)
+    return Agreement(readers, tuple(keys), verdicts, pairs, notes, kappa)
 
 
 def agreement_csv(found: Agreement) -> str:
@@ -160,15 +244,24 @@ def agreement_csv(found: Agreement) -> str:
     return text.getvalue()
 
 
-def write_csv(found: Agreement, path: Path) -> Path:
-    """Write the table to a file, whole or not at all.
+def write_csv(found: Agreement, path: Path, *, keep: Iterable[Path] = ()) -> Path:
+    """Write the table to a file, whole or not at all, and give back its path.
+
+    Parameters
+    ----------
+    found
+        What is written.
+    path
+        Where to.
+    keep
+        Files that must not be overwritten.
 
     Raises
     ------
     ScanError
-        If the disk refuses.
+        If the disk refuses, or the path is one of those to keep.
     """
-    with together() as stage:
+    with together(keep=keep) as stage:
         stage(path).write_text(agreement_csv(found), encoding="utf-8", newline="")
     return path
 
@@ -185,6 +278,16 @@ def _check_same(reviews: Sequence[Review]) -> None:
                     f"The reviews are of different {what} ({mine[:12]} and {theirs[:12]}), and only those of one "
                     "can be compared. Name the reviews of one scan."
                 )
+
+
+def _strangeness(review: Review, scan_sha256: str, detector_sha256: str) -> str:
+    for what, open_, theirs in (
+        ("scan", scan_sha256, review.scan_sha256),
+        ("detector", detector_sha256, review.detector_sha256),
+    ):
+        if open_ != theirs:
+            return f"{what} ({theirs[:12] or 'it does not say which'}) than the open one ({open_[:12]})"
+    return ""
 
 
 def _names(reviews: Sequence[Review]) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ __all__ = [
     "Header",
     "Journal",
     "journal_path",
+    "journals_beside",
     "journals_of",
     "normal_after_all",
     "others_beside",
@@ -111,6 +112,13 @@ def journals_of(folder: Path, header: Header) -> list[Path]:
     tag = f"{header.scan_sha256[:8]}-{header.detector_sha256[:8]}"
     with suppress(OSError):
         return sorted(folder.glob(f"{_escaped(header.scan)}_review_*_{tag}.jsonl"))
+    return []
+
+
+def journals_beside(folder: Path, header: Header) -> list[Path]:
+    """Give the journals of all readers of scans of one name, whichever scan and detector they were made with."""
+    with suppress(OSError):
+        return sorted(folder.glob(f"{_escaped(header.scan)}_review_*.jsonl"))
     return []
 
 

@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from napari_anomaly.agreement import Agreement, Pair, agreement, read_review, write_csv
-from napari_anomaly.errors import MissingExtra
+from napari_anomaly.agreement import Agreement, agreement_as_installed, read_review, write_csv
 
 
 def add(commands: Any) -> None:
@@ -27,15 +26,8 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> bool:
     """Print the table; return whether all of it could be computed."""
-    reviews = [read_review(path) for path in options.reviews]
-    missing = ""
-    try:
-        found = agreement(reviews)
-    except MissingExtra as error:
-        found, missing = agreement(reviews, kappa=False), str(error)
+    found = agreement_as_installed(read_review(path) for path in options.reviews)
     _print(found)
-    if missing:
-        print(missing)
     if options.csv is not None:
         print(write_csv(found, options.csv))
     return True
@@ -47,17 +39,5 @@ def _print(found: Agreement) -> None:
     for line in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     print()
-    for pair in found.pairs:
-        print(_words(pair))
-    for note in found.notes:
-        print(note)
-
-
-def _words(pair: Pair) -> str:
-    names = f"{pair.first} and {pair.second}"
-    if pair.share is None:
-        return f"{names}: no finding was judged by both"
-    kappa = "not defined" if pair.kappa is None else f"{pair.kappa:.2f}"
-    return (
-        f"{names}: the same verdict on {pair.same} of {pair.both} findings ({pair.share:.0%}), kappa {kappa}"
-    )
+    for sentence in (*found.sentences(), *found.notes):
+        print(sentence)

@@ -53,9 +53,11 @@ class ReviewExport(QWidget):
         Whose review.
     message
         Where to say what was done.
+    *more
+        Buttons that stand between the two of this one.
     """
 
-    def __init__(self, desk: Desk, message: Message) -> None:
+    def __init__(self, desk: Desk, message: Message, *more: QWidget) -> None:
         super().__init__()
         self._desk = desk
         self._message = message
@@ -77,9 +79,9 @@ class ReviewExport(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        buttons = row(self.button, self.folder)
-        buttons.setStretch(0, 1)
-        buttons.setStretch(1, 1)
+        buttons = row(self.button, *more, self.folder)
+        for place in range(buttons.count()):
+            buttons.setStretch(place, 1)
         layout.addLayout(buttons)
         layout.addWidget(self.kept)
 

@@ -8,7 +8,10 @@ from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QLineEdit, QPlainTextEdit, QTextEdit, QWidget
 
-__all__ = ["Key", "ReviewKeys"]
+__all__ = ["OWN_KEYS", "Key", "ReviewKeys"]
+
+OWN_KEYS = "napari_anomaly_own_keys"
+"""Property of a window beside the first one: names of keys that it needs itself."""
 
 _TYPING = (QLineEdit, QTextEdit, QPlainTextEdit, QAbstractSpinBox)
 _SAME = {"Enter": "Return", "Ctrl+Y": "Ctrl+Shift+Z"}
@@ -69,7 +72,8 @@ class ReviewKeys(QObject):
         if not isinstance(watched, QWidget) or not self._is_ours(watched):
             return False
         key = self._keys.get(_name(event))
-        if key is None:
+        window = watched.window()
+        if key is None or (window is not None and key.name in (window.property(OWN_KEYS) or ())):
             return False
         if kind == QEvent.Type.ShortcutOverride:
             # Else a menu of napari's with the same key would take it.

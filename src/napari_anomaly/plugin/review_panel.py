@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QCheckBox, QPushButton, QVBoxLayout, QWidget
 from napari_anomaly.findings import Finding, Findings
 from napari_anomaly.plugin.beside import PreviousScan
 from napari_anomaly.plugin.case import Case
+from napari_anomaly.plugin.compare_readers import CompareReaders
 from napari_anomaly.plugin.desk import Desk, desk_of
 from napari_anomaly.plugin.findings_table import summary
 from napari_anomaly.plugin.judge_section import JudgeSection
@@ -103,7 +104,8 @@ class ReviewPanel(QWidget):
             }
         )
         self.previous_scan = PreviousScan(self.desk, self.message)
-        self.out = ReviewExport(self.desk, self.message)
+        self.compare = CompareReaders(self.desk, self.message)
+        self.out = ReviewExport(self.desk, self.message, self.compare)
         self.sheet = KeySheet(self, self._keys())
         self.keys = ReviewKeys(self, self._keys())
 
@@ -134,6 +136,7 @@ class ReviewPanel(QWidget):
             Key("M", "outline of the mask", partial(self._toggle_layer, "mask")),
             Key("H", "anomaly map on and off", partial(self._toggle_layer, "map")),
             Key("B", "previous scan of this patient beside", self.previous_scan.ask),
+            Key("C", "compare your verdicts with other readers", self.compare.open),
             Key("1", "axial", partial(plane, "axial")),
             Key("2", "coronal", partial(plane, "coronal")),
             Key("3", "sagittal", partial(plane, "sagittal")),
@@ -175,6 +178,7 @@ class ReviewPanel(QWidget):
         self.recalling.problem.connect(self._on_problem)
         self.table.chosen.connect(self._on_chosen)
         self.table.opened.connect(self._go_to)
+        self.compare.chosen.connect(lambda one: self.table.select([one]))
         self.judge_.judged.connect(lambda verdict, reason: self.judge(verdict, reason))
         self.judge_.noted.connect(self._on_noted)
         self.judge_.tool_taken.connect(lambda tool: self.take(cast(Tool, tool)))
@@ -199,13 +203,14 @@ class ReviewPanel(QWidget):
             self.message.note("No finding is chosen. Choose one in the table, or press N.")
             return
         following = self._after(ids)
-        if not self.desk.heard(lambda: case.session.judge(ids, verdict, reason=reason)):
-            return
-        self.message.clear_text()
-        if verdict is not None and following is not None:
-            self.go(following)
-        elif not self.table.ids():
-            self.table.select(self.table.order()[-1:])
+        with self.desk.drawn_once():
+            if not self.desk.heard(lambda: case.session.judge(ids, verdict, reason=reason)):
+                return
+            self.message.clear_text()
+            if verdict is not None and following is not None:
+                self.go(following)
+            elif not self.table.ids():
+                self.table.select(self.table.order()[-1:])
 
     def next(self) -> None:
         """Go to the finding below."""
@@ -240,18 +245,21 @@ class ReviewPanel(QWidget):
 
     def go(self, finding_id: int) -> None:
         """Choose a finding, and go to its most unusual slice in all planes."""
-        self.table.select([finding_id])
-        finding = self.findings.by_id(finding_id) if self.findings is not None else None
-        if finding is not None:
-            self._go_to(finding)
+        with self.desk.drawn_once():
+            self.table.select([finding_id])
+            finding = self.findings.by_id(finding_id) if self.findings is not None else None
+            if finding is not None:
+                self._go_to(finding)
 
     def undo(self) -> None:
         """Take the last step back, and show what it was about."""
-        self._back(lambda case: case.session.undo())
+        with self.desk.drawn_once():
+            self._back(lambda case: case.session.undo())
 
     def redo(self) -> None:
         """Make the step again that was taken back."""
-        self._back(lambda case: case.session.redo())
+        with self.desk.drawn_once():
+            self._back(lambda case: case.session.redo())
 
     def split(self, *, along_supervoxels: bool = False) -> None:
         """Take the chosen finding apart; its parts keep its verdict until they get their own."""
@@ -367,6 +375,7 @@ class ReviewPanel(QWidget):
         self.judge_.finish_note()
         if self.desk.case is not None:
             self.desk.case.choose(ids)
+        self.compare.follow(ids)
         self._show_note()
 
     def _on_noted(self, text: str) -> None:
@@ -390,6 +399,7 @@ class ReviewPanel(QWidget):
         self.table.set_likes({})
         self.message.clear_text()
         self._welcomed = None
+        self.compare.put_away()
         self.scan.setText(case.scan.name if case is not None else "no scan is open")
         mapped = case is not None and case.session.map is not None
         for widget in (self.table, self.judge_, self.out, self.filter, self.ghosts):
@@ -429,6 +439,7 @@ class ReviewPanel(QWidget):
         self._show_note()
         self._show_count()
         self.out.refresh()
+        self.compare.refresh()
         self.recalling.refresh()
 
     def _show_count(self) -> None:
@@ -460,6 +471,7 @@ class ReviewPanel(QWidget):
         self.judge_.finish_note()
         self.mode.setChecked(False)
         self.previous_scan.close_window()
+        self.compare.close_window()
         _release(self.desk, self._seat, self.tools, self.recalling)
         super().closeEvent(event)
 

@@ -7,9 +7,9 @@ from typing import TypeAlias
 import numpy as np
 
 from napari_anomaly import io
-from napari_anomaly.agreement import agreement, agreement_csv, read_review
+from napari_anomaly.agreement import agreement_as_installed, agreement_csv, read_review
 from napari_anomaly.derivatives import write_derivatives
-from napari_anomaly.errors import MissingExtra, ReviewError
+from napari_anomaly.errors import ReviewError
 from napari_anomaly.journal import journals_of, reader_name
 from napari_anomaly.plugin.case import Case, header_of
 from napari_anomaly.plugin.review_place import folder_for
@@ -115,11 +115,7 @@ def writing_agreement(case: Case, path: Path) -> Steps[Path]:
                 f"There is no review of another reader of this scan in {kept}, and two are needed. Keep all reviews "
                 "in one folder, or compare files with: napari-anomaly agreement REVIEW REVIEW"
             )
-        reviews = [read_review(one) for one in found]
-        try:
-            compared = agreement(reviews)
-        except MissingExtra:
-            compared = agreement(reviews, kappa=False)
+        compared = agreement_as_installed(read_review(one) for one in found)
         return write_text(agreement_csv(compared), scan, path)
 
     return steps()
