@@ -21,15 +21,13 @@ from typing import Any
 
 import napari
 import numpy as np
+from balls import balls
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 from vispy.gloo.glir import GlirProgram
 
 from napari_anomaly import recall
-from napari_anomaly.anomaly import AnomalyMap, Supervoxels
-from napari_anomaly.io.detections import Stored
-from napari_anomaly.plugin.display import prepare
 from napari_anomaly.plugin.engine import Outcome
 from napari_anomaly.plugin.review_panel import ReviewPanel
 from napari_anomaly.plugin.review_place import VARIABLE
@@ -70,7 +68,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     rng, sums, before = random.Random(options.seed), Sums(), Told()
-    case = made_up()
+    case = balls(SIDE, range(STEP // 2, SIDE, STEP), [RADIUS])
     with tempfile.TemporaryDirectory() as folder:
         os.environ[VARIABLE] = folder
         os.environ[recall.VARIABLE] = f"{folder}/memory.sqlite"
@@ -86,24 +84,6 @@ def main() -> None:
             print(f"{kill}: {told.acts} acts, lost so far: {len(sums.lost)}", flush=True)
     OUT.write_text(report(sums, options.seed), encoding="utf-8")
     print(OUT.read_text(encoding="utf-8"))
-
-
-def made_up() -> tuple[Scan, Outcome]:
-    """Make noise with balls in it, and a map that scores the balls."""
-    voxels = np.random.default_rng(0).integers(80, 120, (SIDE,) * 3, dtype=np.int16)
-    score = np.zeros(voxels.shape, dtype=np.float32)
-    side = np.arange(-RADIUS, RADIUS + 1)
-    ball = (np.stack(np.meshgrid(side, side, side)) ** 2).sum(axis=0) <= RADIUS**2
-    middles = range(STEP // 2, SIDE, STEP)
-    for number, (z, y, x) in enumerate((z, y, x) for z in middles for y in middles for x in middles):
-        box = tuple(slice(c - RADIUS, c + RADIUS + 1) for c in (z, y, x))
-        score[box][ball] = 0.999 - number * 1e-5
-        voxels[box][ball] += 60
-    scan = Scan.from_array(voxels, name="balls")
-    found = AnomalyMap(score, scan.geometry, 0.9, "made up", "0" * 64, 0.9, 0.0)
-    ids = np.ones(voxels.shape, dtype=np.uint16)
-    stored = Stored(found, Supervoxels(ids, voxels.astype(np.float32), scan.geometry))
-    return scan, Outcome(stored, prepare(stored.map, stored.supervoxels))
 
 
 def read_and_kill(case: tuple[Scan, Outcome], seed: int, seconds: float) -> tuple[Told, float]:

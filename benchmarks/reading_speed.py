@@ -16,19 +16,15 @@ from pathlib import Path
 
 import napari
 import numpy as np
+from balls import balls
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 from vispy.gloo.glir import GlirProgram
 
-from napari_anomaly.anomaly import AnomalyMap, Supervoxels
-from napari_anomaly.io.detections import Stored
-from napari_anomaly.plugin.display import prepare
-from napari_anomaly.plugin.engine import Outcome
 from napari_anomaly.plugin.review_panel import ReviewPanel
 from napari_anomaly.plugin.review_place import VARIABLE
 from napari_anomaly.review import Verdict
-from napari_anomaly.scan import Scan
 
 OUT = Path(__file__).parents[1] / "docs" / "results" / "reading-speed.md"
 SIDE = 256
@@ -47,33 +43,12 @@ def main() -> None:
     print(OUT.read_text(encoding="utf-8"))
 
 
-def made_up() -> tuple[Scan, Outcome]:
-    """Make noise with balls in it, and a map that scores the balls."""
-    rng = np.random.default_rng(0)
-    voxels = rng.integers(80, 120, (SIDE,) * 3, dtype=np.int16)
-    score = np.zeros(voxels.shape, dtype=np.float32)
-    places = [(z, y, x) for z in range(20, 240, 36) for y in range(20, 240, 36) for x in range(20, 240, 36)]
-    for number, (z, y, x) in enumerate(places[:FINDINGS]):
-        r = 3 + number % 6
-        ball = (np.indices((2 * r + 1,) * 3) - r) ** 2
-        inside = ball.sum(axis=0) <= r * r
-        box = (slice(z - r, z + r + 1), slice(y - r, y + r + 1), slice(x - r, x + r + 1))
-        score[box][inside] = 0.999 - number * 1e-5
-        voxels[box][inside] += 60
-    scan = Scan.from_array(voxels, name="balls")
-    ids = np.ones(voxels.shape, dtype=np.uint16)
-    found = AnomalyMap(score, scan.geometry, 0.9, "made up", "0" * 64, 0.9, 0.0)
-    stored = Stored(found, Supervoxels(ids, voxels.astype(np.float32), scan.geometry))
-    return scan, Outcome(stored, prepare(stored.map, stored.supervoxels))
-
-
 def measure() -> dict[str, list[float]]:
     viewer = napari.Viewer(title="napari-anomaly")
     viewer.window.resize(1400, 900)
     panel = ReviewPanel(viewer)
     viewer.window.add_dock_widget(panel, name="Findings")
-    scan, outcome = made_up()
-    panel.desk.show_scan(scan, outcome)
+    panel.desk.show_scan(*balls(SIDE, range(20, 240, 36), range(3, 9), most=FINDINGS))
     until(lambda: panel.desk.case.shown is not None and panel.desk.case.session.has_findings)
     panel.mode.click()
     wait(1.0)
