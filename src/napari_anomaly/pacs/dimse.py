@@ -266,7 +266,7 @@ class DimseArchive:
             return
         todo = "Ask where your archive is looked after."
         if wanted == StudyRootQueryRetrieveInformationModelGet:
-            todo = "Have it send the series to a port of this machine: --move PORT"
+            todo = "Have it send the series to a port of this machine: dock Archive, or --move PORT"
         raise ArchiveError(f"{self._address.name} does not offer: {UID(wanted).name}. {todo}")
 
     def _why_not(self, association: Any) -> str:
