@@ -5,103 +5,24 @@ It needs Debian's packages orthanc and orthanc-dicomweb, and the extra pacs; wit
 
 import io as bytes_io
 import json
-import shutil
-import socket
-import subprocess
-import time
-import urllib.request
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pydicom import dcmread
 
-from dicoms import PATIENT, ROOT, classic, detected, ramp
+from dicoms import PATIENT, ROOT, classic, detected, places, ramp
+from fake_engine import fake_result
 from napari_anomaly import io, pacs
 from napari_anomaly.cli import main
 from napari_anomaly.errors import ArchiveError
 from napari_anomaly.io.dicom import frames_of, to_slices
 from napari_anomaly.progress import drain
 from napari_anomaly.review import Review, Verdict
+from orthanc import MISSING, WANTED, Orthanc
 
-PROGRAM = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
-PLUGIN = next(
-    (
-        path
-        for folder in ("/usr/share/orthanc/plugins", "/usr/lib/orthanc")
-        for path in Path(folder).glob("libOrthancDicomWeb.so*")
-    ),
-    None,
-)
-pytestmark = pytest.mark.skipif(
-    PROGRAM is None or PLUGIN is None, reason="needs Orthanc: apt-get install orthanc orthanc-dicomweb"
-)
+pytestmark = pytest.mark.skipif(MISSING, reason=WANTED)
 SLICES = ramp((6, 16, 12))
-
-
-class Orthanc:
-    """An archive that runs until `stop`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.web_port, self.dimse_port = free_port(), free_port()
-        settings = {
-            "Name": "test",
-            "StorageDirectory": str(folder / "storage"),
-            "IndexDirectory": str(folder / "storage"),
-            "HttpPort": self.web_port,
-            "DicomPort": self.dimse_port,
-            "DicomAet": "ORTHANC",
-            "RemoteAccessAllowed": False,
-            "AuthenticationEnabled": True,
-            "RegisteredUsers": {"reader": "secret"},
-            "Plugins": [str(PLUGIN)],
-            "DicomAlwaysAllowFind": True,
-            "DicomAlwaysAllowGet": True,
-            "DicomAlwaysAllowStore": True,
-        }
-        (folder / "settings.json").write_text(json.dumps(settings))
-        self.log = (folder / "log.txt").open("w")
-        self._process = subprocess.Popen(
-            [str(PROGRAM), str(folder / "settings.json")], stdout=self.log, stderr=subprocess.STDOUT
-        )
-
-    @property
-    def web(self) -> str:
-        return f"http://127.0.0.1:{self.web_port}/dicom-web"
-
-    @property
-    def dimse(self) -> str:
-        return f"dicom://ORTHANC@127.0.0.1:{self.dimse_port}"
-
-    def get(self, path: str) -> bytes:
-        """Ask in Orthanc's own words, not in DICOM's."""
-        manager = urllib.request.HTTPPasswordMgrWithDefaultRealm()
-        manager.add_password(None, f"http://127.0.0.1:{self.web_port}", "reader", "secret")
-        ask = urllib.request.build_opener(urllib.request.HTTPBasicAuthHandler(manager))
-        with ask.open(f"http://127.0.0.1:{self.web_port}{path}", timeout=30) as answer:
-            content: bytes = answer.read()
-        return content
-
-    def wait(self) -> None:
-        for _ in range(600):
-            try:
-                self.get("/system")
-            except OSError:
-                time.sleep(0.1)
-            else:
-                return
-        raise TimeoutError("Orthanc does not start")
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(30)
-        self.log.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -132,10 +53,7 @@ def test_the_whole_way_round(orthanc, key, tmp_path, way, capsys, caplog):
     place, number = getattr(orthanc, way), {"web": "21", "dimse": "22"}[way]
     words = {"StudyInstanceUID": ROOT + number, "SeriesInstanceUID": ROOT + number + ".1"}
     files = classic(tmp_path / "in", SLICES, **words)
-    for file in files:  # a UID of its own for each archive's copy
-        data = dcmread(file)
-        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = f"{data.SOPInstanceUID}.{number}"
-        data.save_as(file)
+    renamed(files, number)
     assert main(["pacs", "store", "--archive", place, *map(str, files)]) == 0
     assert "6 files stored" in capsys.readouterr().out
     query = ["--patient-name", "Muster", "--modality", "MR", "--dates", "20240201-20240301"]
@@ -162,6 +80,14 @@ def test_the_whole_way_round(orthanc, key, tmp_path, way, capsys, caplog):
     kinds = {match.modality for match in archive.search(pacs.Query(study=ROOT + number))}
     assert kinds == {"MR", "SEG", "SR", "OT"}
     agrees_with_what_orthanc_shows(orthanc, results, scan)
+
+
+def renamed(files, number):
+    """Give each archive's copy a UID of its own."""
+    for file in files:
+        data = dcmread(file)
+        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = f"{data.SOPInstanceUID}.{number}"
+        data.save_as(file)
 
 
 def agrees_with_what_orthanc_shows(orthanc, results, scan):
@@ -191,10 +117,7 @@ def test_a_transfer_that_is_stopped_leaves_nothing(orthanc, key, tmp_path, way):
     archive = pacs.connect(place)
     uid = ROOT + {"web": "31", "dimse": "32"}[way]
     files = classic(tmp_path / "in", SLICES, StudyInstanceUID=uid, SeriesInstanceUID=uid + ".1")
-    for file in files:
-        data = dcmread(file)
-        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = f"{data.SOPInstanceUID}.{uid[-2:]}"
-        data.save_as(file)
+    renamed(files, uid[-2:])
     assert drain(pacs.storing(archive, files)) == 6
     (match,) = archive.search(pacs.Query(study=uid))
     assert match.images == 6
@@ -211,3 +134,74 @@ def test_an_archive_without_the_series_says_so(orthanc, key, tmp_path, capsys):
     words = ["pacs", "fetch", "--archive", orthanc.web, "--patient-id", "nobody", "-o", str(tmp_path)]
     assert main(words) == 2
     assert "holds no such series" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("screen")
+def test_the_whole_way_round_in_the_window(
+    orthanc, ring, scan, tmp_path, make_napari_viewer, qtbot, monkeypatch, caplog
+):
+    from qtpy.QtCore import Qt
+    from qtpy.QtWidgets import QFileDialog
+
+    from napari_anomaly.plugin.display import prepare
+    from napari_anomaly.plugin.engine import Outcome
+
+    def press(button):
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+    def until(done):
+        qtbot.waitUntil(lambda: done() and not panel.busy, timeout=300_000)
+
+    def search(modality):
+        panel.form.modality.setCurrentText(modality)
+        panel.form.patient.clear()
+        qtbot.keyClicks(panel.form.patient, "Fenster")
+        qtbot.keyClick(panel.form.patient, Qt.Key.Key_Return)
+        until(lambda: panel.count.text() != "" or panel.message.text() != "")
+
+    caplog.set_level("DEBUG")
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *words: str(tmp_path))
+    _, panel = make_napari_viewer(show=True).window.add_plugin_dock_widget("napari-anomaly", "Archive")
+    panel.form.address.setText(orthanc.web)
+    search("MR")
+    assert "wants a user and a password" in panel.message.text()
+    press(panel.form.sign_in)
+    qtbot.keyClicks(panel.signing.user, "reader")
+    qtbot.keyClicks(panel.signing.secret, "secret")
+    press(panel.signing.ok)
+    until(lambda: "Kept in the keyring" in panel.message.text())
+
+    slices = np.rint(scan.voxels * 1000 / scan.voxels.max()).astype(np.int16)
+    step, *spacing = scan.geometry.spacing
+    words = {"StudyInstanceUID": ROOT + "41", "SeriesInstanceUID": ROOT + "41.1", "PixelSpacing": spacing}
+    words |= {"PatientName": "Fenster^Fiona", "PatientID": "ID41"}
+    files = classic(tmp_path / "in", slices, positions=places(len(slices), step=step), **words)
+    renamed(files, "41")
+    drain(pacs.storing(pacs.connect(orthanc.web), files))
+
+    search("MR")
+    assert panel.count.text() == "1 series"
+    assert panel.table.model().index(0, 1).data() == "Fenster, Fiona"
+    press(panel.fetch)
+    until(lambda: len(panel.viewer.layers) == 1)
+    layer = panel.viewer.layers[0]
+    np.testing.assert_array_equal(layer.data, io.read_scan(tmp_path / "in").voxels)
+
+    case = panel.desk.choose(layer)
+    result = fake_result(case.scan)
+    panel.desk.show_result(case, Outcome(result, prepare(result.map, result.supervoxels)))
+    case.session.threshold, case.session.min_volume_mm3 = 0.8, 1000.0
+    panel.desk.count()
+    qtbot.waitUntil(lambda: panel.desk.counts.idle and case.session.has_findings, timeout=300_000)
+    press(panel.results.button)
+    assert f"127.0.0.1:{orthanc.web_port}" in panel.results.confirming.text()
+    press(next(each for each in panel.results.confirming.buttons() if each.text() == "Send"))
+    until(lambda: "2 files of" in panel.message.text())
+    search("SEG")
+    assert panel.count.text() == "1 series"
+    found = pacs.connect(orthanc.web).search(pacs.Query(study=ROOT + "41"))
+    assert {(match.modality, match.images) for match in found} == {("MR", len(files)), ("SEG", 1), ("SR", 1)}
+    written = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")]
+    assert not [text for text in [*written, layer.name, caplog.text] if "Fenster" in text or "secret" in text]
+    panel.close()
+    qtbot.waitUntil(lambda: panel.idle, timeout=60_000)
