@@ -19,6 +19,8 @@ from napari_anomaly.journal import (
     Header,
     Journal,
     journal_path,
+    journals_beside,
+    journals_of,
     normal_after_all,
     others_beside,
     reader_name,
@@ -185,6 +187,12 @@ def test_each_scan_detector_and_reader_has_a_file_of_its_own(tmp_path: Path) -> 
         path.touch()
     assert len(others_beside(tmp_path, header())) == 2
     assert others_beside(tmp_path / "none", header()) == []
+    assert set(journals_of(tmp_path, header())) == {
+        journal_path(tmp_path, header(reader=reader)) for reader in ("anna", "ben")
+    }
+    journal_path(tmp_path, header(scan="other head")).touch()
+    assert set(journals_beside(tmp_path, header())) == paths
+    assert journals_beside(tmp_path / "none", header()) == []
 
 
 def test_a_map_that_was_made_again_is_the_same_review(begun: Journal, path: Path) -> None:
