@@ -52,7 +52,9 @@ decade at most. That limit was set with results on the patients below known.
 |---|---|---|---|---|---|---|---|
 {contrasts}
 
-The held-out scans are synthesised without the leftovers of brain extraction that training exaggerates.
+The held-out scans are as hard as scans are, not as hard as training makes them: no leftovers of brain extraction are
+added, and a real scan in its own contrast gets no noise and no gain beside its own. Other contrasts are synthesised
+from T1 scans and label maps.
 
 ## Loss
 

@@ -10,7 +10,15 @@ from torch.nn import functional
 
 def acquire(image: Tensor, rng: np.random.Generator, device: torch.device) -> Tensor:
     """What a scanner adds: resolution (thick slices too), bias field, noise, ghosts."""
-    result = resolve(image, rng)[None, None]
+    result = image[None, None]
+    if rng.random() < 0.6:
+        width = float(rng.uniform(0.35, 0.9))
+        result = _gauss(result, width)
+    if rng.random() < 0.35:
+        result = _thicken(result, rng)
+    if rng.random() < 0.25:
+        small = functional.interpolate(result, scale_factor=float(rng.uniform(0.5, 0.85)), mode="trilinear")
+        result = functional.interpolate(small, size=image.shape, mode="trilinear")
     generator = torch.Generator(device).manual_seed(int(rng.integers(2**31)))
     if rng.random() < 0.8:
         knots = torch.randn((1, 1, 4, 4, 4), generator=generator, device=device) * float(
@@ -26,20 +34,6 @@ def acquire(image: Tensor, rng: np.random.Generator, device: torch.device) -> Te
     if rng.random() < 0.85:
         level = float(np.exp(rng.uniform(np.log(0.004), np.log(0.07))))
         result = result + level * torch.randn(image.shape, generator=generator, device=device)
-    return result[0, 0]
-
-
-def resolve(image: Tensor, rng: np.random.Generator) -> Tensor:
-    """Resolution of an acquisition: blur, thick slices, coarse voxels."""
-    result = image[None, None]
-    if rng.random() < 0.6:
-        width = float(rng.uniform(0.35, 0.9))
-        result = _gauss(result, width)
-    if rng.random() < 0.35:
-        result = _thicken(result, rng)
-    if rng.random() < 0.25:
-        small = functional.interpolate(result, scale_factor=float(rng.uniform(0.5, 0.85)), mode="trilinear")
-        result = functional.interpolate(small, size=image.shape, mode="trilinear")
     return result[0, 0]
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from napari_anomaly.preprocess import FIELD, HEAD, HEAD_MM, middle_of, normalise, place, silhouette_fine
 from napari_anomaly.pretask.shapes import field, rotation, share_around
-from napari_anomaly.training.acquisition import acquire, resolve
+from napari_anomaly.training.acquisition import acquire
 from napari_anomaly.training.contrast import (
     CLASSES,
     CSF,
@@ -209,7 +209,7 @@ def make_normal(
         Kind of contrast, drawn if left out. A FLAIR scan stays one, and so does a scan of another region.
     harder : bool, default True
         Whether it is harder to look at than scans are, to learn from: programs left more around stripped brains and
-        took more from them, and a real scan gets the noise and the gain of a scanner twice.
+        took more from them, and a real scan in its own contrast gets the noise and the gain of a scanner twice.
     """
     grid = deformation(subject.voxels.shape, rng, device)
     voxels = subject.voxels.to(device)
@@ -234,10 +234,8 @@ def make_normal(
             brain = strip_sloppily(brain, rng)
         if harder:
             image, brain = leave(image, brain, rng)
-    if harder or subject.kind == "labels":
+    if harder or subject.kind == "labels" or family != original_family(subject.kind):
         image = acquire(image, rng, device)
-    elif family != original_family(subject.kind):
-        image = resolve(image, rng)
     if stripped:
         image = torch.where(brain, image, torch.zeros((), device=device))
     mask = jitter_mask(brain, rng)
