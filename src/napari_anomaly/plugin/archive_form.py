@@ -45,7 +45,7 @@ class ArchiveForm(QWidget):
         self.patient = field("Family^Given", "Patient's name as the archive has it; * stands for any letters")
         self.number = field("patient ID", "The hospital's own number of the patient")
         self.accession = field("accession", "Accession number of the examination")
-        self.first = field("from 2024-02-01", "First day of the examination; empty for any")
+        self.first = field("2024-02-01", "First day of the examination; empty for any")
         self.last = field("to 2024-02-29", "Last day of the examination; empty for any")
         self.modality = QComboBox()
         self.modality.addItems(_MODALITIES)

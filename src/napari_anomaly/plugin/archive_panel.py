@@ -43,7 +43,7 @@ from napari_anomaly.progress import Progress, Steps
 
 __all__ = ["ArchivePanel"]
 
-_WIDE = 410
+_WIDE = 430
 _SEARCH, _FETCH, _SEND = "search", "fetch", "send"
 _STOPPED = {
     _FETCH: "Cancelled. Of a series that had not arrived whole nothing is kept.",

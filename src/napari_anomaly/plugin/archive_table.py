@@ -19,8 +19,8 @@ _TOOLTIPS = (
     "What the series is called",
     "How many there are of it; a tick where they are here already",
 )
-_WIDTHS = (84, 122, 38, 66, 52)
-_DESCRIPTION, _IMAGES = 3, 4
+_WIDTHS = (78, 90, 36, 66, 50)
+_PATIENT, _DESCRIPTION, _IMAGES = 1, 3, 4
 _SORT = int(Qt.ItemDataRole.UserRole)
 
 
@@ -123,7 +123,8 @@ class ArchiveTable(QTableView):
             header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
             for column, width in enumerate(_WIDTHS):
                 header.resizeSection(column, width)
-            header.setSectionResizeMode(_DESCRIPTION, QHeaderView.ResizeMode.Stretch)
+            for column in (_PATIENT, _DESCRIPTION):
+                header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
             header.setMinimumSectionSize(30)
             selection.selectionChanged.connect(lambda *_: self.changed.emit())
 
