@@ -1,12 +1,13 @@
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 
 import pytest
 from pytestqt.qtbot import QtBot
 
+from napari_anomaly.plugin import jobs as jobs_module
 from napari_anomaly.plugin.jobs import Jobs, Listener, time_left
 from napari_anomaly.progress import Progress, Steps
 
@@ -193,8 +194,20 @@ def test_a_result_of_none_is_a_result(jobs: Jobs, qtbot: QtBot) -> None:
     until(qtbot, lambda: ear.results == [None])
 
 
-def test_threads_take_turns_more_often_while_jobs_run_and_as_before_afterwards(qtbot: QtBot) -> None:
-    before = sys.getswitchinterval()
+@pytest.fixture
+def usual_turns(monkeypatch: pytest.MonkeyPatch) -> Iterator[float]:
+    """Threads take turns as usual, whatever still runs from another test."""
+    monkeypatch.setattr(jobs_module, "_SWITCHING", jobs_module._Switching())
+    found = sys.getswitchinterval()
+    sys.setswitchinterval(0.005)
+    yield sys.getswitchinterval()
+    sys.setswitchinterval(found)
+
+
+def test_threads_take_turns_more_often_while_jobs_run_and_as_before_afterwards(
+    usual_turns: float, qtbot: QtBot
+) -> None:
+    before = usual_turns
     let_go = [threading.Event(), threading.Event()]
     both = [Jobs(listed=False), Jobs(listed=False)]
     seen: list[float] = []
