@@ -1,5 +1,6 @@
 """Small DICOM series with known answers, written with pydicom."""
 
+import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,45 @@ def _groups(position, index: int, tags: dict[str, Any]) -> Dataset:
     groups.PlanePositionSequence, groups.FrameContentSequence = [place], [content]
     groups.PixelValueTransformationSequence = [values]
     return groups
+
+
+def csa(**values: list[object]) -> bytes:
+    """Write a private header of Siemens, in its second form."""
+    out = b"SV10\4\3\2\1" + struct.pack("<2I", len(values), 77)
+    for name, items in values.items():
+        out += struct.pack("<64si4s3i", name.encode(), len(items), b"FD", 4, len(items), 77)
+        for item in items:
+            text = str(item).encode() + b"\0"
+            out += struct.pack("<4i", len(text), len(text), 77, len(text)) + text + b"\0" * (-len(text) % 4)
+    return out
+
+
+def mosaic(path: Path, slices: np.ndarray, *, directions=AXIAL, step=3.0, sign=1.0, **tags: Any) -> Path:
+    """Write slices as tiles of one image, as Siemens does, the first of them at `ORIGIN`."""
+    count, rows, columns = slices.shape
+    side = int(np.ceil(np.sqrt(count)))
+    image = np.zeros((side * rows, side * columns), slices.dtype)
+    for k, each in enumerate(slices):
+        row, column = divmod(k, side)
+        image[row * rows : (row + 1) * rows, column * columns : (column + 1) * columns] = each
+    across, down = np.array(directions)
+    aside = across * SPACING[1] * columns * (side - 1) / 2 + down * SPACING[0] * rows * (side - 1) / 2
+    number = tags.pop("number", 1)
+    kind = ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]
+    data = one_slice(
+        image,
+        np.array(ORIGIN) - aside,
+        number,
+        directions=directions,
+        ImageType=kind,
+        AcquisitionNumber=number,
+    )
+    data.Manufacturer, data.SpacingBetweenSlices = "SIEMENS", step
+    normal = [f"{v:.8f}" for v in sign * np.cross(*directions)]
+    block = data.private_block(0x0029, "SIEMENS CSA HEADER", create=True)
+    block.add_new(0x10, "OB", csa(NumberOfImagesInMosaic=[count], SliceNormalVector=normal))
+    set_tags(data, tags)
+    return save(data, path)
 
 
 def detected(scan, *, structure: int | None = None):

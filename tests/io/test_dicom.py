@@ -5,7 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from pydicom.uid import (
     CTImageStorage,
     JPEG2000Lossless,
@@ -390,3 +390,62 @@ def test_a_series_is_asked_of_dicom_alone(tmp_path):
     io.write_like(scan.voxels, scan, tmp_path / "a.nii", kind="image")
     with pytest.raises(UnreadableScan, match="is not DICOM"):
         io.read_scan(tmp_path / "a.nii", series=0)
+
+
+def test_time_tells_volumes_apart_where_nothing_else_does(tmp_path):
+    for volume in (1, 0):
+        for k, place in enumerate(places(5)):
+            data = one_slice(SLICES[k] + 1000 * volume, place, 10 * volume + k + 1)
+            data.AcquisitionTime = f"1200{10 * volume + (k % 2) * 5 + k // 2:02d}.5"
+            save(data, tmp_path / f"{volume}-{k}.dcm")
+    assert io.volumes(tmp_path) == 2
+    for volume in (0, 1):
+        scan = io.read_scan(tmp_path, volume=volume)
+        np.testing.assert_array_equal(files_grid(scan), SLICES + 1000 * volume)
+        assert any("by the time at which each was taken" in note for note in scan.notes)
+
+
+def test_inversion_times_are_volumes(tmp_path):
+    classic(tmp_path, SLICES, InversionTime=2500.0)
+    classic(tmp_path, SLICES + 1000, first=20, InversionTime=700.0)
+    np.testing.assert_array_equal(files_grid(io.read_scan(tmp_path, volume=0)), SLICES + 1000)
+
+
+def test_windows_of_the_header_are_kept_in_values(tmp_path):
+    words = {
+        "WindowCenter": [40, 400],
+        "WindowWidth": [80, 2000],
+        "WindowCenterWidthExplanation": ["BRAIN", "BONE"],
+    }
+    classic(tmp_path / "ct", SLICES, kind=CTImageStorage, **words)
+    windows = io.read_scan(tmp_path / "ct").source.details["windows"]
+    assert windows == (
+        {"center": 40.0, "width": 80.0, "name": "BRAIN"},
+        {"center": 400.0, "width": 2000.0, "name": "BONE"},
+    )
+    classic(tmp_path / "odd", SLICES, WindowCenter="", WindowWidth=100)
+    assert io.read_scan(tmp_path / "odd").source.details["windows"] == ()
+
+
+def test_a_window_is_turned_round_with_the_grey_scale(tmp_path):
+    tags = {
+        "PhotometricInterpretation": "MONOCHROME1",
+        "PixelRepresentation": 0,
+        "BitsStored": 12,
+        "HighBit": 11,
+    }
+    classic(tmp_path, SLICES, WindowCenter=100, WindowWidth=200, **tags)
+    (window,) = io.read_scan(tmp_path).source.details["windows"]
+    assert (window["center"], window["width"]) == (3995.0, 200.0)
+
+
+def test_windows_of_an_enhanced_file_stand_with_its_frames(tmp_path):
+    path = enhanced(tmp_path / "a.dcm", SLICES)
+    data = dcmread(path)
+    for k, groups in enumerate(data.PerFrameFunctionalGroupsSequence):
+        window = Dataset()
+        window.WindowCenter, window.WindowWidth = 10 * k + 5, 50
+        groups.FrameVOILUTSequence = [window]
+    data.save_as(path)
+    (window,) = io.read_scan(path).source.details["windows"]
+    assert (window["center"], window["width"]) == (25.0, 50.0)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -51,3 +53,37 @@ def test_names_differ_and_say_what_they_are_good_for() -> None:
     windows = windows_for(head_ct())
     assert len({window.name for window in windows}) == len(windows)
     assert all(window.text for window in windows)
+
+
+def told(scan: Scan, modality: str, *windows: dict[str, object]) -> Scan:
+    source = replace(scan.source, details={**scan.source.details, "windows": windows})
+    return Scan(scan.voxels, scan.geometry, source, "told", modality=modality)
+
+
+def test_windows_of_the_header_are_presets_and_ct_begins_with_them() -> None:
+    brain = {"center": 35.0, "width": 80.0, "name": "BRAIN"}
+    plain = {"center": 300.0, "width": 2000.0, "name": ""}
+    windows = windows_for(told(head_ct(), "CT", brain, plain, brain))
+    assert [window.name for window in windows[:4]] == [
+        "header: brain",
+        "header 2",
+        "header: brain (3)",
+        "brain",
+    ]
+    assert windows[0].limits == (-5, 75)
+    assert "level 35, width 80" in windows[0].text
+
+
+def test_other_scans_begin_with_their_own_tissue(scan: Scan) -> None:
+    middle = float(scan.voxels.mean())
+    windows = windows_for(told(scan, "MR", {"center": middle, "width": 10.0, "name": "Algo1"}))
+    assert windows[0].name == "automatic"
+    assert "header: algo1" in [window.name for window in windows]
+
+
+@pytest.mark.parametrize(
+    ("center", "width"), [(1e9, 10.0), (-1e9, 10.0), (40.0, 0.0), (np.nan, 10.0), (0.0, np.inf)]
+)
+def test_a_window_that_shows_nothing_is_no_preset(center: float, width: float) -> None:
+    odd = {"center": center, "width": width, "name": ""}
+    assert windows_for(told(head_ct(), "CT", odd))[0].name == "brain"

@@ -19,7 +19,7 @@ from jaxtyping import Float32, Num, Shaped
 from napari_anomaly.errors import UnreadableScan
 from napari_anomaly.geometry import reorder
 from napari_anomaly.io.instances import Frame, opener
-from napari_anomaly.io.pixels import pixels
+from napari_anomaly.io.pixels import ends_of, pixels
 from napari_anomaly.io.series import Listing, Series, list_series
 from napari_anomaly.io.stack import Stack
 from napari_anomaly.io.voxels import finite
@@ -65,9 +65,8 @@ def read(path: Path, *, volume: int | None = None, series: int | None = None) ->
     if chosen.stack is None:
         raise UnreadableScan(chosen.problem)
     frames = chosen.stack.volumes[_volume(chosen, chosen.stack, volume)]
-    shape = int(chosen.header.Rows), int(chosen.header.Columns)
     with opener() as open_place:
-        stored = pixels(frames, shape, open_place)
+        stored = pixels(frames, chosen.shape, open_place)
     planes = _straight(stored, chosen) if chosen.stack.resampled else stored
     array, odd = finite(planes.transpose(2, 1, 0), chosen.name)
     affine = chosen.stack.affine
@@ -82,7 +81,7 @@ def read(path: Path, *, volume: int | None = None, series: int | None = None) ->
         "referable": not _unreferable(chosen, frames),
         "volume": volume or 0,
         "volumes": len(chosen.stack.volumes),
-        "windows": _windows(chosen),
+        "windows": _windows(chosen, frames[len(frames) // 2]),
         "notes": notes,
     }
     place = frames[0].place.path
@@ -227,23 +226,34 @@ def _unreferable(series: Series, frames: tuple[Frame, ...]) -> tuple[str, ...]:
     files = {frame.place for frame in frames}
     if not all(series.header.get(uid) for uid in ("FrameOfReferenceUID", "StudyInstanceUID")):
         return ("The files name no study or frame of reference: no DICOM segmentation will be written.",)
+    if frames[0].tiles:
+        return ("The slices are tiles of a Siemens mosaic: no DICOM segmentation will be written.",)
     if len(files) > 1 and "PerFrameFunctionalGroupsSequence" in series.header:
         return ("The volume lies in several enhanced files: no DICOM segmentation will be written.",)
     return ()
 
 
-def _windows(series: Series) -> tuple[Mapping[str, Any], ...]:
-    """Give the windows that the header names, in values: centre, width, and what for."""
+def _windows(series: Series, frame: Frame) -> tuple[Mapping[str, Any], ...]:
+    """Give the windows that the header names for a slice, in values: centre, width, and what for."""
+    where = series.header
+    groups = where.get("PerFrameFunctionalGroupsSequence") or ()
+    shared = where.get("SharedFunctionalGroupsSequence") or ()
+    for held in (*groups[frame.index : frame.index + 1], *shared[:1]):
+        where = (held.get("FrameVOILUTSequence") or [where])[0]
+        if where is not series.header:
+            break
     centres, widths, names = (
-        _list(series.header.get(key))
-        for key in ("WindowCenter", "WindowWidth", "WindowCenterWidthExplanation")
+        _list(where.get(key)) for key in ("WindowCenter", "WindowWidth", "WindowCenterWidthExplanation")
     )
     windows = []
     for n, (centre, width) in enumerate(zip(centres, widths, strict=False)):
         # A window that is no number is no reason to refuse the scan.
         with suppress(TypeError, ValueError):
             name = str(names[n]) if n < len(names) else ""
-            windows.append({"center": float(centre), "width": float(width), "name": name})
+            middle = float(centre)
+            if frame.inverted:
+                middle = ends_of(frame) - middle
+            windows.append({"center": middle, "width": float(width), "name": name})
     return tuple(windows)
 
 

@@ -12,7 +12,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -23,12 +23,13 @@ from pydicom import Dataset
 from pydicom.datadict import keyword_for_tag
 from pydicom.uid import UID
 
-from napari_anomaly.errors import UnreadableScan
+from napari_anomaly.errors import BadGeometry, UnreadableScan
+from napari_anomaly.io.makers import CSA_TAGS, PRIVATE_TAGS, b_value, is_mosaic, mosaic
 
 __all__ = ["Frame", "Instance", "Opener", "Place", "instances_in", "opener", "places_in", "quiet"]
 
 # What is read of a header; the names of patients are needed to keep them out of labels.
-_TAGS = [
+_TAGS: Any = [
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"),
     *("Modality", "SeriesDescription", "ProtocolName", "SeriesNumber", "StudyDate", "SeriesDate"),
     *("PatientName", "PatientID", "OtherPatientNames", "ImageType", "InstanceNumber", "AcquisitionNumber"),
@@ -38,6 +39,8 @@ _TAGS = [
     *("PixelRepresentation", "RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth"),
     *("WindowCenterWidthExplanation", "PixelPaddingValue", "BurnedInAnnotation", "ModalityLUTSequence"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DirectoryRecordSequence"),
+    *("InversionTime", "AcquisitionDateTime", "AcquisitionTime", "ContentTime"),
+    *PRIVATE_TAGS,
 ]
 _LARGEST = 1e30  # of slope and intercept: 32-bit floats hold what comes of it
 # Must be single whole numbers where they are there.
@@ -49,6 +52,7 @@ _COUNTS = {
 _DISPENSABLE = {
     *("WindowCenter", "WindowWidth", "WindowCenterWidthExplanation", "SeriesNumber", "InstanceNumber"),
     *("SeriesDescription", "ProtocolName", "StudyDate", "SeriesDate"),
+    *("AcquisitionDateTime", "AcquisitionTime", "ContentTime"),
 }
 _LARGEST_MEMBER = 1 << 32  # bytes; a .zip can claim any size
 # Groups 0002 and 0008 in little endian: how a file begins that was stored without a preamble.
@@ -108,6 +112,10 @@ class Frame:
         What tells volumes of one series apart: echo, b-value, phase...; None where the header does not say.
     localiser
         Whether the frame was made to plan others.
+    moment
+        When it was taken, as text that sorts; empty if the header does not say.
+    tiles
+        Of a mosaic, how many tiles its file has in a row; the index counts them. 0 for all else.
     """
 
     place: Place
@@ -125,6 +133,8 @@ class Frame:
     inverted: bool
     marks: tuple[Any, ...]
     localiser: bool
+    moment: str = ""
+    tiles: int = 0
 
     @property
     def name(self) -> str:
@@ -242,7 +252,28 @@ def _instance(place: Place, open_place: Opener) -> Instance | None:
     if not header.get("Rows") or not header.get("Columns"):
         kind = UID(str(header.SOPClassUID)).name
         return Instance(place, header, (), f"no image ({kind})")
+    if is_mosaic(header):
+        return _mosaic(place, header, open_place)
     return Instance(place, header, _frames(place, header))
+
+
+def _mosaic(place: Place, header: Dataset, open_place: Opener) -> Instance:
+    """Give the slices of a Siemens mosaic, each as a frame."""
+    with open_place(place) as file:
+        private = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(CSA_TAGS))
+    whole = _frame(place, 0, header, [header])
+    try:
+        found = mosaic(header, private)
+    except BadGeometry as error:
+        return Instance(place, header, (), f"{error}: export it as enhanced or single images")
+    return Instance(
+        place,
+        header,
+        tuple(
+            replace(whole, index=index, number=index + 1, position=position, tiles=found.side)
+            for index, position in enumerate(found.positions)
+        ),
+    )
 
 
 def _check_values(header: Dataset) -> None:
@@ -257,7 +288,7 @@ def _check_values(header: Dataset) -> None:
         try:
             element = header[tag]
         except Exception:
-            if keyword_for_tag(tag) not in _DISPENSABLE:
+            if keyword_for_tag(tag) not in _DISPENSABLE and not tag.is_private:
                 raise
             del header[tag]
             continue
@@ -321,12 +352,13 @@ def _frame(place: Place, index: int, header: Dataset, where: list[Dataset]) -> F
     kinds = [str(kind) for kind in ask("FrameType", "ImageType") or ()]
     marks = (
         _number(ask("EffectiveEchoTime", "EchoTime")),
-        _number(ask("DiffusionBValue")),
+        _number(ask("DiffusionBValue"), b_value(header)),
         tuple(np.nan_to_num(_vector(ask("DiffusionGradientOrientation"), 3)).round(4).tolist()),
         _number(ask("TemporalPositionIndex", "TemporalPositionIdentifier")),
         str(ask("StackID") or ""),
         tuple(kinds),
         _number(ask("NominalCardiacTriggerDelayTime", "TriggerTime")),
+        _number(ask("InversionTime")),
         _number(ask("AcquisitionNumber")),
     )
     position = _vector(ask("ImagePositionPatient"), 3)
@@ -348,6 +380,9 @@ def _frame(place: Place, index: int, header: Dataset, where: list[Dataset]) -> F
         inverted=_inverted(header),
         marks=marks,
         localiser="LOCALIZER" in kinds,
+        moment=str(
+            ask("FrameAcquisitionDateTime", "AcquisitionDateTime", "AcquisitionTime", "ContentTime") or ""
+        ),
     )
 
 

@@ -13,7 +13,7 @@ from pydicom.pixels.utils import iter_pixels
 from napari_anomaly.errors import UnreadableScan
 from napari_anomaly.io.instances import Frame, Opener, Place, quiet
 
-__all__ = ["dtype_of", "pixels"]
+__all__ = ["dtype_of", "ends_of", "pixels"]
 
 _TYPES = (np.uint8, np.int16, np.uint16, np.int32)
 
@@ -27,6 +27,12 @@ def dtype_of(frames: tuple[Frame, ...]) -> np.dtype[Any]:
         each for each in _TYPES if np.iinfo(each).min <= min(lows) and max(highs) <= np.iinfo(each).max
     )
     return np.dtype(next(fitting, np.float64))
+
+
+def ends_of(frame: Frame) -> float:
+    """Give the sum of the lowest and the highest value that can be stored, around which a scale is turned round."""
+    stored = -1 if frame.signed else (1 << frame.bits) - 1
+    return stored * frame.slope + 2 * frame.intercept
 
 
 def pixels(
@@ -51,7 +57,7 @@ def pixels(
     out: np.ndarray | None = None
     for place, group in groupby(enumerate(frames), key=lambda pair: pair[1].place):
         members = list(group)
-        stored = _stored(place, [frame.index for _, frame in members], open_place)
+        stored = _stored(place, [frame for _, frame in members], shape, open_place)
         # Only after the first file proved to hold what its header claims.
         out = np.empty((len(frames), *shape), dtype_of(frames)) if out is None else out
         for (slot, frame), image in zip(members, stored, strict=True):
@@ -79,11 +85,14 @@ def _rescaled(image: Num[np.ndarray, "rows columns"], frame: Frame, dtype: np.dt
     return (image.astype(np.int64) + int(frame.intercept)).astype(dtype)
 
 
-def _stored(place: Place, indices: list[int], open_place: Opener) -> list[np.ndarray]:
-    """Decode frames of one file."""
+def _stored(
+    place: Place, frames: list[Frame], shape: tuple[int, int], open_place: Opener
+) -> list[np.ndarray]:
+    """Decode frames of one file; tiles of a mosaic are cut out of it."""
+    indices = [0] if frames[0].tiles else [frame.index for frame in frames]
     try:
         with quiet(), open_place(place) as file:
-            return list(iter_pixels(file, raw=True, indices=indices))
+            stored = list(iter_pixels(file, raw=True, indices=indices))
     except (OSError, MemoryError):
         raise
     # Decoders fail in every way there is.
@@ -93,3 +102,10 @@ def _stored(place: Place, indices: list[int], open_place: Opener) -> list[np.nda
             f"The pixels of {place.name} cannot be read: {why}. Copy or export the file again; if a decoder is "
             "missing, install it with: pip install 'napari-anomaly[dicom]'"
         ) from error
+    return [_tile(stored[0], frame, shape) for frame in frames] if frames[0].tiles else stored
+
+
+def _tile(image: np.ndarray, frame: Frame, shape: tuple[int, int]) -> np.ndarray:
+    row, column = divmod(frame.index, frame.tiles)
+    rows, columns = shape
+    return image[row * rows : (row + 1) * rows, column * columns : (column + 1) * columns]

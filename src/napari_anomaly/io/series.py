@@ -66,6 +66,12 @@ class Series:
         return str(self.header.get("Modality", "")) or "unknown"
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of a slice."""
+        tiles = max(1, self.frames[0].tiles) if self.frames else 1
+        return int(self.header.Rows) // tiles, int(self.header.Columns) // tiles
+
+    @property
     def plane(self) -> str:
         """How the slices lie: axial, coronal or sagittal, and whether oblique; empty if it is not known."""
         if not self.frames or self.frames[0].position is None:
@@ -228,7 +234,7 @@ def _together(one: tuple[Frame, Instance], other: tuple[Frame, Instance]) -> boo
         return False
     if header.get("FrameOfReferenceUID") != another.get("FrameOfReferenceUID"):
         return False
-    if first.localiser != second.localiser:
+    if first.localiser != second.localiser or first.tiles != second.tiles:
         return False
     numbers = [[*f.across, *f.down, *f.spacing] for f in (first, second)]
     return bool(np.allclose(numbers[0], numbers[1], rtol=0, atol=1e-3, equal_nan=True))
@@ -243,8 +249,6 @@ def _problem(header: Dataset) -> str:
         return "in colour"
     if not str(header.get("PhotometricInterpretation", "MONOCHROME2")).startswith("MONOCHROME"):
         return f"not in grey values but {header.PhotometricInterpretation}"
-    if "MOSAIC" in [str(each) for each in header.get("ImageType") or ()]:
-        return "a Siemens mosaic, which is not read yet: export it as enhanced or single images"
     if header.get("ModalityLUTSequence"):
         return "its values go through a table (modality LUT), which is not read"
     return ""

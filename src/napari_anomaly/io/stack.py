@@ -177,15 +177,24 @@ def _volumes(groups: list[list[Frame]]) -> tuple[tuple[tuple[Frame, ...], ...], 
         )
     if usual == 1:
         return (tuple(group[0] for group in groups),), ()
+    told = f"The series holds {usual} images at each place: it was split into {usual} volumes"
     ordered = _ordered(groups, usual)
+    if ordered is None and (ordered := _by_time(groups)):
+        told += " by the time at which each was taken; nothing else in the headers tells them apart"
     if ordered is None:
         one, other = groups[0][:2]
         raise BadGeometry(
             f"{one.name} and {other.name} lie at the same place, and nothing in their headers tells them apart "
-            "(echo, b-value, time, phase, acquisition). Take out the slices that are doubled, or export again."
+            "(echo, b-value, inversion, time, phase, acquisition). Take out the doubled slices, or export again."
         )
-    told = (f"The series holds {usual} images at each place: it was split into {usual} volumes.",)
-    return tuple(zip(*ordered, strict=True)), told
+    return tuple(zip(*ordered, strict=True)), (f"{told}.",)
+
+
+def _by_time(groups: list[list[Frame]]) -> list[list[Frame]] | None:
+    """Sort the frames at each place by time; None where one has none, or two the same."""
+    if any(len({frame.moment for frame in group} - {""}) < len(group) for group in groups):
+        return None
+    return [sorted(group, key=lambda frame: frame.moment) for group in groups]
 
 
 def _ordered(groups: list[list[Frame]], count: int) -> list[list[Frame]] | None:

@@ -1,5 +1,6 @@
 """Window presets: which intensities run from black to white, in the words of a reading room."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,18 +52,35 @@ class Window:
 def windows_for(scan: Scan) -> tuple[Window, ...]:
     """Give the presets that fit a scan, the one to begin with first.
 
-    CT, told by its modality or by Hounsfield units, gets the presets of CT and the relative ones; everything
-    else the relative ones, which are percentiles of its tissue.
+    CT, told by its modality or by Hounsfield units, gets the windows of its DICOM header, the presets of CT and the
+    relative ones; everything else the relative ones, which are percentiles of its tissue, and then those of its
+    header: scanners set them for each slice by itself, so the first may fit no other.
     """
     sample = _sample(scan.voxels)
     relative = tuple(Window(name, text, _between(sample, low, high)) for name, low, high, text in _RELATIVE)
     full = Window(
         "full range", "every intensity of the scan", _rising(float(sample.min()), float(sample.max()))
     )
+    named = tuple(_of_header(scan, full.limits))
     if not _is_ct(scan, sample):
-        return (*relative, full)
+        return (*relative, *named, full)
     fixed = tuple(Window(n, text, (level - width / 2, level + width / 2)) for n, width, level, text in _CT)
-    return (*fixed, *relative, full)
+    return (*named, *fixed, *relative, full)
+
+
+def _of_header(scan: Scan, full: tuple[float, float]) -> Iterator[Window]:
+    """Give the windows that a DICOM header names; not those in which all of the scan would be black or white."""
+    taken: set[str] = set()
+    for place, told in enumerate(scan.source.details.get("windows", ()), start=1):
+        level, width = float(told["center"]), float(told["width"])
+        low, high = level - width / 2, level + width / 2
+        if not (np.isfinite(low) and np.isfinite(high) and low < high and low < full[1] and high > full[0]):
+            continue
+        words = str(told["name"]).strip().lower()[:24]
+        name = f"header: {words}" if words else f"header {place}"
+        name = f"{name} ({place})" if name in taken else name
+        taken.add(name)
+        yield Window(name, f"as the scan's header has it: level {level:g}, width {width:g}", (low, high))
 
 
 def _sample(voxels: Num[np.ndarray, "z y x"]) -> Num[np.ndarray, " voxels"]:
