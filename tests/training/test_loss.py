@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from napari_anomaly.training.loss import nt_xent, recall_loss, recall_weight, voxel_loss
+from napari_anomaly.training.loss import nt_xent, recall_loss, recall_weight, tail_loss, voxel_loss
 
 
 @pytest.fixture
@@ -49,6 +49,27 @@ def test_gradients_point_towards_the_truth(truth):
     torch.autograd.backward(voxel_loss(start, truth))
     assert (start.grad[truth > 0] < 0).all()
     assert (start.grad[truth == 0] > 0).all()
+
+
+def test_the_few_loudest_normal_voxels_decide_the_tail(truth):
+    quiet = logit(truth, 6.0)
+    loud = quiet.clone()
+    loud[1, 0, 4, 4:6] = 5.0
+    # 2048 voxels less the anomaly and its rim: the tail is the two loudest
+    assert float(tail_loss(loud, truth)) == pytest.approx(math.log1p(math.exp(5.0)), rel=1e-5)
+    assert float(tail_loss(quiet, truth)) == pytest.approx(math.log1p(math.exp(-6.0)), rel=1e-3)
+    assert float(tail_loss(loud, truth, share=0.5)) < 0.1
+
+
+def test_the_rim_of_an_anomaly_is_not_of_the_tail(truth):
+    wide = logit(functional.max_pool2d(truth, 7, stride=1, padding=3), 6.0)
+    assert float(tail_loss(wide, truth)) < 0.01
+    wider = logit(functional.max_pool2d(truth, 9, stride=1, padding=4), 6.0)
+    assert float(tail_loss(wider, truth)) > 5
+    volume = truth[:, :, None].expand(-1, -1, 8, -1, -1).contiguous()
+    assert float(tail_loss(logit(functional.max_pool3d(volume, 3, 1, 1), 6.0), volume)) < 0.01
+    everything = torch.ones_like(truth)
+    assert float(tail_loss(everything, everything)) == 0
 
 
 def test_missing_an_anomaly_costs_recall_and_a_false_alarm_does_not(truth):

@@ -4,10 +4,22 @@ import numpy as np
 import pytest
 import torch
 
+from napari_anomaly.detector import checkpoint
+from napari_anomaly.errors import DetectorError
 from napari_anomaly.pretask.task import Difficulty
 from napari_anomaly.progress import drain
 from napari_anomaly.training.batch import Pool, make_batch
-from napari_anomaly.training.run import extract, fit, learn_atlas, losses_of, resume, save, start, step
+from napari_anomaly.training.run import (
+    begin_with,
+    extract,
+    fit,
+    learn_atlas,
+    losses_of,
+    resume,
+    save,
+    start,
+    step,
+)
 from napari_anomaly.training.settings import TrainSettings
 from small_subjects import label_subject, real_subject
 
@@ -57,7 +69,7 @@ def test_a_step_changes_weights_and_average_and_tells_its_losses(batch):
     told = step(run, batch)
     assert not same(before, weights(run.network))
     assert not same(average, weights(run.average))
-    parts = {"joint", "plane", "volume", "recall", "scan", "contrast", "embedding", "tissue"}
+    parts = {"joint", "plane", "volume", "recall", "scan", "contrast", "embedding", "tail", "tissue"}
     assert set(told) == {"loss", "dice", *parts}
     assert told["loss"] == pytest.approx(sum(told[name] for name in parts), rel=1e-4)
     assert all(np.isfinite(value) for value in told.values())
@@ -88,20 +100,77 @@ def test_the_embedding_counts_where_it_is_asked_for_and_there_are_cells(batch):
         seen = run.network(batch.slices, batch.volume, batch.where, batch.scan_of)
 
     def embedding(weight, data=batch):
-        return losses_of(seen, data, 0.5, weight, np.random.default_rng(0)).get("embedding")
+        settings = SETTINGS.model_copy(update={"embedding_weight": weight})
+        return losses_of(seen, data, 0.5, settings, np.random.default_rng(0)).get("embedding")
 
     assert float(embedding(2.0)) == pytest.approx(2 * float(embedding(1.0)), rel=1e-5)
     assert embedding(0.0) is None
     assert embedding(1.0, replace(batch, inside=torch.zeros_like(batch.inside))) is None
 
 
+def test_the_tail_of_the_normal_voxels_counts_as_much_as_is_asked_for(batch):
+    run = start(SETTINGS, CPU)
+    with torch.no_grad():
+        seen = run.network(batch.slices, batch.volume, batch.where, batch.scan_of)
+
+    def tail(weight):
+        settings = SETTINGS.model_copy(update={"tail_weight": weight})
+        return losses_of(seen, batch, 0.5, settings, np.random.default_rng(0)).get("tail")
+
+    assert float(tail(0.5)) == pytest.approx(2 * float(tail(0.25)), rel=1e-5)
+    assert float(tail(0.25)) > 0
+    assert tail(0.0) is None
+
+
 def test_recall_matters_at_first(batch):
     run = start(SETTINGS, CPU)
     with torch.no_grad():
         seen = run.network(batch.slices, batch.volume, batch.where, batch.scan_of)
-    early, late = (losses_of(seen, batch, progress, 0.0, np.random.default_rng(0)) for progress in (0.0, 1.0))
+    early, late = (losses_of(seen, batch, at, SETTINGS, np.random.default_rng(0)) for at in (0.0, 1.0))
     assert float(early["recall"]) == pytest.approx(20 * float(late["recall"]), rel=1e-4)
     assert float(early["joint"]) == float(late["joint"])
+
+
+def detector_of(run, region="brain"):
+    card = checkpoint.Card(
+        name="earlier",
+        version="2.1",
+        modality="",
+        region=region,
+        plane_widths=run.network.plane.widths,
+        volume_widths=run.network.volume.widths,
+        extraction_widths=None,
+        best="joint",
+        smoothing_mm=0.0,
+        calibrations={},
+        provenance={"steps": 70, "minutes": 3.5},
+    )
+    return checkpoint.Detector(card, "ab" * 32, run.network, run.extraction)
+
+
+def test_a_run_that_begins_with_a_detector_has_its_weights_and_is_past_the_easy_part(tmp_path, batch):
+    earlier = start(SETTINGS.model_copy(update={"seed": 9}), CPU)
+    run = start(SETTINGS, CPU)
+    assert run.stage == run.progress == 0
+    begin_with(run, detector_of(earlier))
+    assert same(weights(run.network), weights(earlier.network))
+    assert same(weights(run.average.module), weights(earlier.network))
+    assert same(weights(run.extraction), weights(earlier.extraction))
+    assert (run.progress, run.stage) == (0, 1)
+    known = {"name": "earlier", "version": "2.1", "sha256": "ab" * 32, "steps": 70, "minutes": 3.5}
+    assert run.began_with == known
+
+    save(run, tmp_path / "run.safetensors")
+    other = start(SETTINGS, CPU)
+    resume(other, tmp_path / "run.safetensors")
+    assert other.began_with == known
+
+
+def test_a_detector_of_another_region_is_nothing_to_begin_with():
+    run = start(SETTINGS, CPU)
+    with pytest.raises(DetectorError, match="earlier cannot be trained on: it is of the body"):
+        begin_with(run, detector_of(run, region="body"))
+    assert not run.began_with
 
 
 def test_a_resumed_run_is_where_it_was_and_goes_on_alike(tmp_path, batch):

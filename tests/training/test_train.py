@@ -101,6 +101,24 @@ def test_what_it_was_made_from_lies_beside_it_without_folders(settings, trained)
         assert picture.size == (900, 480)
 
 
+def test_a_training_goes_on_from_a_detector_and_says_so(settings, trained, tmp_path):
+    own = settings.model_copy(
+        update={"out": tmp_path / "site.safetensors", "begin_with": str(settings.out), "steps": 1}
+    )
+    drain(train(own))
+    told = checkpoint.load(own.out).provenance
+    assert told["began_with"] == {
+        "name": "knee",
+        "version": "1.0",
+        "sha256": checkpoint.load(settings.out).sha256,
+        "steps": 2,
+        "minutes": checkpoint.load(settings.out).provenance["minutes"],
+    }
+    assert told["steps"] == 1
+    assert checkpoint.load(settings.out).provenance["began_with"] == {}
+    assert str(settings.out.parent) not in own.out.with_suffix(".json").read_text()
+
+
 def test_a_finished_training_is_not_trained_again(settings, trained):
     running = train(settings)
     texts = []

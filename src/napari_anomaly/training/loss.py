@@ -17,6 +17,12 @@ A fixed weight for each voxel lets small and faint anomalies vanish: they are on
 network that says nothing of them loses next to nothing.
 """
 
+TAIL_SHARE = 1e-3
+"""Share of the normal voxels of a batch, those that look most anomalous, that `tail_loss` counts."""
+
+RIM = 3
+"""Pixels around an anomaly in a slice that count as neither normal nor anomalous in `tail_loss`; one voxel in 3D."""
+
 
 def voxel_loss(logit: Tensor, truth: Tensor) -> Tensor:
     """Cross-entropy, balanced between anomalous and normal voxels, plus soft Dice over the whole batch.
@@ -33,6 +39,34 @@ def voxel_loss(logit: Tensor, truth: Tensor) -> Tensor:
     overlap = 2 * (share * truth).sum() + 50
     dice = 1 - overlap / (share.sum() + truth.sum() + 50)
     return 2 * (ANOMALY_WEIGHT * missed + wrong) + 0.5 * dice
+
+
+def tail_loss(logit: Tensor, truth: Tensor, *, share: float = TAIL_SHARE) -> Tensor:
+    """Cross-entropy of the normal voxels that look most anomalous, away from anomalies.
+
+    A threshold lies where normal scans are quiet, so a handful of their voxels decide where; the mean over all normal
+    voxels hardly sees them (hard examples, after Shrivastava et al. 2016, doi 10.1109/CVPR.2016.89).
+
+    Parameters
+    ----------
+    logit, truth : Tensor
+        Same shape, (slice, 1, y, x) or (scan, 1, z, y, x); truth is 0..1.
+    share : float, optional
+        Share of the normal voxels of the batch that counts.
+
+    Returns
+    -------
+    Tensor
+        Mean over those voxels; 0 where there is no normal voxel.
+    """
+    pool = functional.max_pool2d if logit.dim() == 4 else functional.max_pool3d
+    reach = RIM if logit.dim() == 4 else 1
+    # an anomaly fades: what lies at its rim is neither
+    normal = pool(truth, 2 * reach + 1, stride=1, padding=reach) == 0
+    costs = functional.softplus(logit[normal])
+    if not len(costs):
+        return logit.sum() * 0
+    return torch.topk(costs, max(1, round(share * len(costs)))).values.mean()
 
 
 def recall_loss(logit: Tensor, truth: Tensor) -> Tensor:

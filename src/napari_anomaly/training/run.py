@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
+from napari_anomaly.detector.checkpoint import Detector
 from napari_anomaly.errors import DetectorError
 from napari_anomaly.networks.joint import JointNetwork, JointOutput
 from napari_anomaly.networks.volume import VolumeNetwork
@@ -23,7 +24,7 @@ from napari_anomaly.pretask.task import Difficulty
 from napari_anomaly.progress import Progress
 from napari_anomaly.training.batch import Batch, Pool, make_batch
 from napari_anomaly.training.extraction import EXTRACTION_WIDTHS, train_extraction
-from napari_anomaly.training.loss import nt_xent, recall_loss, recall_weight, voxel_loss
+from napari_anomaly.training.loss import nt_xent, recall_loss, recall_weight, tail_loss, voxel_loss
 from napari_anomaly.training.normals import Subject
 from napari_anomaly.training.resume import load_state, save_state
 from napari_anomaly.training.settings import TrainSettings
@@ -55,6 +56,13 @@ class Run:
     curve: list[dict[str, float]] = field(default_factory=list)
     normals: tuple[str, ...] = ()
     """Names of the files that it learns from; empty where nobody said."""
+    began_with: dict[str, str | float] = field(default_factory=dict)
+    """The detector whose weights it began with: name, version, sha256, steps and minutes; empty for none."""
+
+    @property
+    def stage(self) -> float:
+        """How far along the curriculum is, 0 to 1: who begins with a detector has had the easy part."""
+        return 1.0 if self.began_with else self.progress
 
     @property
     def progress(self) -> float:
@@ -88,6 +96,37 @@ def start(settings: TrainSettings, device: torch.device) -> Run:
     return Run(settings, network, average, optimiser, extraction.eval(), tissue, rng, device)
 
 
+def begin_with(run: Run, detector: Detector) -> None:
+    """Give a fresh run the weights of a detector, brain extraction included.
+
+    Raises
+    ------
+    DetectorError
+        If the detector is of another region or of other networks than are trained here.
+    """
+    widths = run.network.plane.widths, run.network.volume.widths
+    if (detector.card.plane_widths, detector.card.volume_widths) != widths or (
+        detector.card.region != run.settings.region
+    ):
+        raise DetectorError(
+            f"The detector {detector.name} cannot be trained on: it is of the {detector.card.region} with networks of "
+            f"{detector.card.plane_widths} and {detector.card.volume_widths} channels, and a training of the "
+            f"{run.settings.region} needs {widths[0]} and {widths[1]}. Begin with another one, or with none."
+        )
+    known = detector.network.state_dict()
+    run.network.load_state_dict(known)
+    run.average.module.load_state_dict(known)
+    if detector.extraction is not None:
+        run.extraction.load_state_dict(detector.extraction.state_dict())
+    earlier = {key: detector.provenance.get(key, 0) for key in ("steps", "minutes")}
+    run.began_with = {
+        "name": detector.name,
+        "version": detector.version,
+        "sha256": detector.sha256,
+        **earlier,
+    }
+
+
 def fit(
     run: Run, subjects: list[Subject], library: Tensor | None, checkpoint: Path
 ) -> Generator[Progress, None, None]:
@@ -113,12 +152,12 @@ def fit(
     saved = time.monotonic()
     with ThreadPoolExecutor(1) as maker:
         # the next step's data is made while this one is learned from
-        coming = maker.submit(_next_batch, run, pool, library, run.step, run.progress)
+        coming = maker.submit(_next_batch, run, pool, library, run.step, run.stage)
         while run.progress < 1:
             began = time.monotonic()
             batch = coming.result()
             made = time.monotonic()
-            coming = maker.submit(_next_batch, run, pool, library, run.step + 1, run.progress)
+            coming = maker.submit(_next_batch, run, pool, library, run.step + 1, run.stage)
             losses = step(run, batch)
             run.step += 1
             run.generator_seconds += made - began
@@ -140,7 +179,7 @@ def fit(
     save(run, checkpoint)
 
 
-def _next_batch(run: Run, pool: Pool, library: Tensor | None, number: int, progress: float) -> Batch:
+def _next_batch(run: Run, pool: Pool, library: Tensor | None, number: int, stage: float) -> Batch:
     if number % run.settings.renew_every == 0:
         pool.renew()
     return make_batch(
@@ -148,7 +187,7 @@ def _next_batch(run: Run, pool: Pool, library: Tensor | None, number: int, progr
         run.rng,
         scans=run.settings.scans_per_step,
         slices=run.settings.slices_per_scan,
-        difficulty=Difficulty.at(progress),
+        difficulty=Difficulty.at(stage),
         library=library,
         atlas=run.network.atlas,
     )
@@ -168,9 +207,7 @@ def step(run: Run, batch: Batch) -> dict[str, float]:
         group["lr"] = run.settings.learning_rate * _schedule(run.progress)
     run.network.train()
     seen = run.network(batch.slices, batch.volume, batch.where, batch.scan_of)
-    parts = losses_of(
-        seen, batch, run.progress, run.settings.embedding_weight, np.random.default_rng(run.step)
-    )
+    parts = losses_of(seen, batch, run.stage, run.settings, np.random.default_rng(run.step))
     known = run.tissue(*seen.features)
     for weight, logits, shares in zip(WEIGHTS, known, (batch.slice_tissue, batch.volume_tissue), strict=True):
         parts["tissue"] = parts.get("tissue", 0) + weight * tissue_loss(logits, shares)
@@ -191,9 +228,9 @@ def step(run: Run, batch: Batch) -> dict[str, float]:
 
 
 def losses_of(
-    seen: JointOutput, batch: Batch, progress: float, embedding_weight: float, rng: np.random.Generator
+    seen: JointOutput, batch: Batch, progress: float, settings: TrainSettings, rng: np.random.Generator
 ) -> dict[str, Tensor]:
-    """Weighted parts of the loss: every head, recall, scan, joint embedding."""
+    """Weighted parts of the loss: every head, recall, the tail of the normal voxels, scan, joint embedding."""
     parts = {
         "joint": voxel_loss(seen.joint, batch.slice_truth),
         "plane": 0.5 * voxel_loss(seen.plane, batch.slice_truth),
@@ -202,11 +239,18 @@ def losses_of(
         "scan": 0.1 * functional.binary_cross_entropy_with_logits(seen.scan, batch.scan_truth),
         "contrast": 0.1 * functional.cross_entropy(seen.contrast, batch.contrast),
     }
+    if settings.tail_weight:
+        tails = (
+            tail_loss(seen.joint, batch.slice_truth),
+            0.5 * tail_loss(seen.plane, batch.slice_truth),
+            0.5 * tail_loss(seen.volume, batch.volume_truth),
+        )
+        parts["tail"] = settings.tail_weight * torch.stack(tails).sum()
     # a scan whose region is smaller than a cell has nothing to compare
-    if embedding_weight and bool(batch.inside.any()):
+    if settings.embedding_weight and bool(batch.inside.any()):
         flat, deep = (view[batch.inside] for view in seen.embeddings)
         chosen = torch.from_numpy(rng.permutation(len(flat))[:EMBEDDED_CELLS]).to(flat.device)
-        parts["embedding"] = embedding_weight * nt_xent(flat[chosen], deep[chosen])
+        parts["embedding"] = settings.embedding_weight * nt_xent(flat[chosen], deep[chosen])
     return parts
 
 
@@ -220,6 +264,7 @@ def save(run: Run, path: Path) -> None:
         "curve": run.curve,
         "region": run.settings.region,
         "normals": run.normals,
+        "began_with": run.began_with,
     }
     save_state(path, modules=run.modules, optimiser=run.optimiser, facts=facts)
 
@@ -243,6 +288,7 @@ def resume(run: Run, path: Path) -> None:
         )
     run.step, run.seconds = facts["step"], facts["seconds"]
     run.generator_seconds, run.curve = facts["generator_seconds"], facts["curve"]
+    run.began_with = facts.get("began_with", {})
     run.rng.bit_generator.state = facts["random"]
 
 

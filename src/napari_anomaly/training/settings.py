@@ -27,6 +27,11 @@ class TrainSettings(BaseModel):
     lesion_shapes: tuple[Path, ...] = Field(
         default=(), description="Folders of binary masks: realistic outlines for synthetic anomalies."
     )
+    begin_with: str = Field(
+        default="",
+        max_length=1000,
+        description="Detector whose weights the training begins with: a bundled one's name, or a file. Left out: none.",
+    )
     out: Path = Field(default=Path("detector.safetensors"), description="File the detector is written to.")
     name: str = Field(default="detector", min_length=1, max_length=60, description="Name of the detector.")
     region: Literal["brain", "body"] = Field(
@@ -55,6 +60,12 @@ class TrainSettings(BaseModel):
         ge=0,
         le=10,
         description="Weight of the joint embedding loss (NT-Xent); 0 switches it off.",
+    )
+    tail_weight: float = Field(
+        default=0.25,
+        ge=0,
+        le=10,
+        description="Weight of the normal voxels that look most anomalous; 0 gives them no weight of their own.",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="Where to train.")
     threads: int = Field(default=0, ge=0, le=256, description="CPU threads; 0: all.")

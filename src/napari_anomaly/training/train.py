@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from napari_anomaly.detector.calibration import ANY
-from napari_anomaly.detector.checkpoint import Card, save
+from napari_anomaly.detector.checkpoint import Card, load, save
 from napari_anomaly.errors import DetectorError
 from napari_anomaly.networks.joint import JointNetwork
 from napari_anomaly.progress import Progress
@@ -21,7 +21,7 @@ from napari_anomaly.training.curve import draw_curve
 from napari_anomaly.training.extraction import EXTRACTION_WIDTHS
 from napari_anomaly.training.finish import Finished, better, finish
 from napari_anomaly.training.normals import Subject, load_body
-from napari_anomaly.training.run import Run, extract, fit, resume, start
+from napari_anomaly.training.run import Run, begin_with, extract, fit, resume, start
 from napari_anomaly.training.run import save as save_run
 from napari_anomaly.training.settings import TrainSettings
 from napari_anomaly.training.subjects import Candidate, candidates, read_library, read_subjects, strip
@@ -74,10 +74,13 @@ def train(settings: TrainSettings) -> Generator[Progress, None, Path]:
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     if resumed:
         resume(run, checkpoint)
+    elif settings.begin_with:
+        begin_with(run, load(settings.begin_with))
     if run.progress < 1:
         subjects, heads = yield from _read(found, settings)
         if not resumed:
-            yield from extract(run, subjects)
+            if not settings.begin_with:
+                yield from extract(run, subjects)
             save_run(run, checkpoint)
         subjects += _found_brains(run, heads)
         yield from _watched(run, fit(run, subjects, read_library(settings.lesion_shapes), checkpoint))
@@ -151,7 +154,7 @@ def provenance(
 ) -> dict[str, Any]:
     """What a detector was made from, and how: names of files, never of folders or people."""
     settings = run.settings.model_dump(
-        mode="json", exclude={"normals", "normal_scans", "label_maps", "lesion_shapes", "out"}
+        mode="json", exclude={"normals", "normal_scans", "label_maps", "lesion_shapes", "out", "begin_with"}
     )
     folders = [*run.settings.normals, *([run.settings.label_maps] if run.settings.label_maps else [])]
     return {
@@ -160,6 +163,7 @@ def provenance(
         "lesion_shapes": [folder.name for folder in run.settings.lesion_shapes],
         "trained_on": sorted(candidate.path.name for candidate in found),
         "held_out": sorted(candidate.path.name for candidate in held),
+        "began_with": run.began_with,
         "steps": run.step,
         "minutes": round(run.seconds / 60, 1),
         "steps_per_second": round(run.step / max(run.seconds, 1e-9), 3),
