@@ -1,6 +1,8 @@
 """How fast the window answers; writes docs/results/gui-speed.md.
 
-    xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/gui_speed.py [--detector FILE]
+    xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/gui_speed.py [--detector FILE] [--only slider|loop]
+
+With --only, one part is measured and printed, and the page stays as it is.
 
 On a virtual screen the graphics are computed by the CPU, so each figure stands beside that of a plain redraw
 of the same window; on a machine with a graphics card the redraw all but vanishes.
@@ -100,11 +102,16 @@ def main() -> None:
     )
     parser.add_argument("--detector", type=Path, help="a detector file in place of the bundled one")
     parser.add_argument("--ticks", type=int, default=40)
+    parser.add_argument("--only", choices=("slider", "loop"), help="one part, and the page stays as it is")
     options = parser.parse_args()
-    slider = measure_slider(options.ticks)
-    loop = measure_loop(options.detector)
-    OUT.write_text(report(slider, loop), encoding="utf-8")
-    print(OUT.read_text(encoding="utf-8"))
+    parts = []
+    if options.only != "loop":
+        parts += slider_part(measure_slider(options.ticks))
+    if options.only != "slider":
+        parts += loop_part(measure_loop(options.detector))
+    if options.only is None:
+        OUT.write_text("\n".join([*head(), *parts, *TRIED]) + "\n", encoding="utf-8")
+    print("\n".join(parts))
 
 
 def window(scan: Scan, engine: object) -> tuple[napari.Viewer, DetectPanel]:
@@ -239,14 +246,19 @@ def delays(
 # Words
 
 
-def report(slider: dict[str, list[float]], loop: dict[str, list[float]]) -> str:
-    lines = [
+def head() -> list[str]:
+    return [
         "# Speed of the window",
         "",
         '`xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/gui_speed.py` makes this page; '
         f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
         "graphics computed by the CPU. Milliseconds.",
         "",
+    ]
+
+
+def slider_part(slider: dict[str, list[float]]) -> list[str]:
+    lines = [
         f"## The slider, {SIDE}^3",
         "",
         "One tick is all that our code does when the slider moves. The draw after it is the renderer's, so it "
@@ -268,8 +280,11 @@ def report(slider: dict[str, list[float]], loop: dict[str, list[float]]) -> str:
     for key, text in names.items():
         values = slider[key]
         lines.append(f"| {text} | {statistics.median(values):.1f} | {max(values):.1f} |")
-    lines += [
-        "",
+    return [*lines, ""]
+
+
+def loop_part(loop: dict[str, list[float]]) -> list[str]:
+    lines = [
         "## The event loop, 182 x 218 x 182",
         "",
         f"By how much a turn of the event loop came late while the user scrolls a slice every {SCROLL_MS} ms: "
@@ -286,7 +301,7 @@ def report(slider: dict[str, list[float]], loop: dict[str, list[float]]) -> str:
             f"| {text} | {len(values)} | {statistics.median(values):.1f} | {within:.1f} | {max(values):.0f} | "
             f"{within / alone:.2f} |"
         )
-    return "\n".join([*lines, *TRIED]) + "\n"
+    return lines
 
 
 def timed(action: Callable[[], object]) -> float:

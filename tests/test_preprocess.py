@@ -8,7 +8,7 @@ from scipy import ndimage
 from bright_detector import Nothing, Outline
 from napari_anomaly.errors import WrongModality
 from napari_anomaly.networks.plane import PLANE_CHANNELS
-from napari_anomaly.networks.volume import VOLUME_CHANNELS
+from napari_anomaly.networks.volume import VOLUME_CHANNELS, VolumeFeatures
 from napari_anomaly.preprocess import (
     CLIP,
     FIELD,
@@ -48,6 +48,14 @@ def tissue(shape, radius, *, spacing=(1.0, 1.0, 1.0), at=None):
     inside = ball(shape, radius, spacing=spacing, at=at)
     noise = np.random.default_rng(0).uniform(60, 100, shape)
     return np.where(inside, ndimage.gaussian_filter(noise, 0.7), 0).astype(np.float32)
+
+
+class Dreamer(Outline):
+    """A brain extraction that finds half a litre of brain in anything."""
+
+    def forward(self, volume: torch.Tensor) -> VolumeFeatures:
+        inside = torch.from_numpy(ball(volume.shape[2:], 18)).float()[None, None]
+        return VolumeFeatures(20 * (inside - 0.5), volume, [])
 
 
 # ----- there and back
@@ -179,6 +187,20 @@ def test_a_scan_without_a_brain_is_refused_in_words(voxels):
         WrongModality, match=r"No brain was recognised in array: \d+ ml .* 350 to 2400 ml are needed"
     ):
         prepare(Scan.from_array(voxels), Outline(), device=CPU)
+
+
+def test_a_network_that_dreams_of_a_brain_is_not_asked_about_nothing():
+    voxels = np.full((90, 100, 90), 7, np.float32)
+    assert 400_000 < int(find_brain(torch.from_numpy(voxels), Dreamer()).sum()) < 800_000
+    with pytest.raises(WrongModality, match="0 ml look like one"):
+        prepare(Scan.from_array(voxels), Dreamer(), device=CPU)
+
+
+@pytest.mark.parametrize("value", [0, 7])
+def test_a_scan_that_shows_nothing_is_refused_for_any_region(value):
+    blank = Scan.from_array(np.full((40, 40, 40), value, np.float32), name="blank")
+    with pytest.raises(WrongModality, match="nothing to see in blank: it is equally bright everywhere"):
+        prepare(blank, None, device=CPU)
 
 
 def test_a_head_whose_brain_nobody_finds_is_refused():

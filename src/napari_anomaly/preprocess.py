@@ -92,7 +92,7 @@ def prepare(scan: Scan, extraction: torch.nn.Module | None, *, device: torch.dev
     Raises
     ------
     WrongModality
-        If a brain is needed and none of a plausible size was found, or the scan is a CT.
+        If a brain is needed and none of a plausible size was found, the scan is a CT, or there is nothing to see.
     """
     voxels = torch.from_numpy(np.nan_to_num(np.asarray(scan.voxels, np.float32), posinf=0, neginf=0)).to(
         device
@@ -102,6 +102,11 @@ def prepare(scan: Scan, extraction: torch.nn.Module | None, *, device: torch.dev
     )
     image = resample(voxels, canonical)  # type: ignore[arg-type]
     mask = silhouette_fine(image) if extraction is None else _brain(scan, image, extraction)
+    if not bool(mask.any()):
+        raise WrongModality(
+            f"There is nothing to see in {scan.name}: it is equally bright everywhere. Choose another scan, or convert "
+            "it again from its original."
+        )
     centre = middle_of(mask)
     low, high = zip(*(_extent(mask, axis) for axis in range(3)), strict=True)
     sides = tuple(
@@ -141,7 +146,8 @@ def resample(volume: Tensor, shape: tuple[int, int, int]) -> Tensor:
 def _brain(scan: Scan, image: Tensor, extraction: torch.nn.Module) -> Tensor:
     _refuse_ct(scan, image)
     coarse = silhouette_fine(image)
-    brain = find_brain(image, extraction)
+    # asked about nothing, a network may still dream of a brain
+    brain = find_brain(image, extraction) if bool(coarse.any()) else coarse
     ml, outline_ml = float(brain.sum()) / 1000, float(coarse.sum()) / 1000
     # the air of a skull-stripped scan is exactly 0, and what is left has the size of a brain
     stripped = float((image == 0).float().mean()) > 0.25 and MIN_BRAIN_ML < outline_ml < MAX_BRAIN_ML

@@ -205,6 +205,31 @@ def test_a_file_that_breaks_off_is_refused(tmp_path: Path, share: float, compres
         io.read_scan(tmp_path / "cut.tif")
 
 
+@pytest.mark.parametrize("kind", ["imagej", "ome"])
+def test_a_file_that_breaks_off_is_called_damaged_and_says_nothing_else(
+    tmp_path: Path, kind: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = {"imagej": save_imagej, "ome": save_ome}[kind](tmp_path / "scan.tif", np.tile(ARRAY, (1, 9, 9)))
+    path.write_bytes(path.read_bytes()[:20_000])
+    with pytest.raises(UnreadableScan, match=r"scan\.tif is damaged: it breaks off"):
+        io.read_scan(path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_stack_is_not_read_without_its_last_planes(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "scan.tif") as writer:
+        for plane in ARRAY:
+            writer.write(plane, metadata=None, photometric=GREY)
+    with tifffile.TiffFile(tmp_path / "scan.tif") as tif:
+        third = tif.pages[3].offset
+    whole = (tmp_path / "scan.tif").read_bytes()
+    (tmp_path / "scan.tif").write_bytes(whole[:third])
+    with pytest.raises(UnreadableScan, match="planes are missing"):
+        io.volumes(tmp_path / "scan.tif")
+    with pytest.raises(UnreadableScan, match="planes are missing"):
+        io.read_scan(tmp_path / "scan.tif")
+
+
 @pytest.fixture
 def small_counts_as_big(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiff, "MAP_FROM_BYTES", 1)

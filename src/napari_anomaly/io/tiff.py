@@ -7,8 +7,10 @@ Source: the OME-TIFF specification, https://docs.openmicroscopy.org/ome-model, a
 ``ij.io.TiffEncoder``.
 """
 
+import logging
 import math
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -143,20 +145,58 @@ def write(array_zyx: Num[np.ndarray, "z y x"], scan: Scan, path: Path, *, compre
     tifffile.imwrite(path, data, imagej=True, resolution=resolution, resolutionunit="NONE", metadata=metadata)
 
 
+class _Heard(logging.Handler):
+    """What tifffile says of a file while this thread reads it; kept here, where it stays off the terminal."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._thread = threading.get_ident()
+        self._said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self._thread:
+            self._said.append(record.getMessage())
+
+    @property
+    def broken_off(self) -> bool:
+        """Whether a page lies beyond the end of the file: tifffile goes on with those before it."""
+        return any("invalid page offset" in said for said in self._said)
+
+    def __enter__(self) -> "_Heard":
+        logging.getLogger("tifffile").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("tifffile").removeHandler(self)
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
     """Open a file and say in the user's words what is wrong with it."""
-    try:
-        with tifffile.TiffFile(path) as tif:
-            yield tif
-    except (AnomalyError, OSError, MemoryError):
-        raise
-    # A damaged file makes tifffile fail in every way there is: TypeError, AssertionError, ParseError, ...
-    except Exception as error:
-        raise UnreadableScan(
-            f"{path.name} is damaged, or a TIFF of a rare kind: {str(error) or type(error).__name__}. "
-            "Copy it again, or save it anew as an uncompressed stack."
-        ) from error
+    with _Heard() as heard:
+        try:
+            with tifffile.TiffFile(path) as tif:
+                yield tif
+        except (OSError, MemoryError):
+            raise
+        # A damaged file makes tifffile fail in every way there is: TypeError, AssertionError, ParseError, ...
+        except Exception as error:
+            if heard.broken_off:
+                raise _broken_off(path) from error
+            if isinstance(error, AnomalyError):
+                raise
+            raise UnreadableScan(
+                f"{path.name} is damaged, or a TIFF of a rare kind: {str(error) or type(error).__name__}. "
+                "Copy it again, or save it anew as an uncompressed stack."
+            ) from error
+        if heard.broken_off:
+            raise _broken_off(path)
+
+
+def _broken_off(path: Path) -> UnreadableScan:
+    return UnreadableScan(
+        f"{path.name} is damaged: it breaks off, and planes are missing. Copy it again from its original."
+    )
 
 
 def _axes(tif: tifffile.TiffFile, path: Path) -> tuple[str, tuple[int, ...]]:
