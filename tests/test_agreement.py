@@ -2,6 +2,7 @@
 
 import json
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from napari_anomaly.agreement import (
 )
 from napari_anomaly.errors import MissingExtra, ReviewError, ScanError, StaleReview
 from napari_anomaly.journal import Header, Journal
-from napari_anomaly.review import Entry, Review, Verdict
+from napari_anomaly.review import Entry, Review, Seen, Verdict
 
 A, B = "a" * 64, "b" * 64
 R, F, U = Verdict.REAL, Verdict.FALSE_POSITIVE, Verdict.UNSURE
@@ -186,3 +187,21 @@ def test_the_table_is_never_written_over_the_scan(tmp_path: Path) -> None:
     with pytest.raises(ScanError, match="never overwritten"):
         write_csv(agreement([ANN, BEN]), scan, keep=[scan])
     assert scan.read_text() == "voxels"
+
+
+def test_a_reader_who_saw_the_others_before_is_named_with_what_came_after() -> None:
+    early = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+    looked = BEN.follow(Entry(do="seen", seen=Seen(readers=("ann",), unjudged=5, when=early)))
+    found = agreement([ANN, looked])
+    assert found.notes == (
+        "ben saw what others said (ann) on 2026-03-01 12:00 UTC with 5 findings not judged: 5 of ben's verdicts were "
+        "given or changed after that, and are not independent.",
+    )
+    assert found.notes[0] in agreement_csv(found)
+    late = BEN.follow(
+        Entry(do="seen", seen=Seen(readers=("ann",), unjudged=1, when=datetime.now(UTC) + timedelta(days=1)))
+    )
+    assert ": 0 of ben's verdicts" in agreement([ANN, late]).notes[0]
+    assert agreement([ANN, BEN]).notes == ()
+    # What leaves without words names nobody.
+    assert looked.without_words().seen == ()

@@ -3,10 +3,12 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import nibabel
@@ -25,7 +27,7 @@ from napari_anomaly.journal import (
     others_beside,
     reader_name,
 )
-from napari_anomaly.review import Change, Entry, Review, Verdict, paint_of
+from napari_anomaly.review import Change, Entry, Review, Seen, Verdict, paint_of
 from napari_anomaly.samples import phantom
 
 A, B = "a" * 64, "b" * 64
@@ -227,6 +229,58 @@ def test_a_full_disk_refuses_the_step(tmp_path: Path) -> None:
     journal.close()
 
 
+@pytest.mark.skipif(
+    not Path("/dev/null").exists(), reason="what takes words and keeps none is a device of Unix"
+)
+def test_what_does_not_reach_the_disk_is_told_and_nothing_more_is_taken(tmp_path: Path) -> None:
+    link = tmp_path / "review.jsonl"
+    link.symlink_to("/dev/null")
+    journal = Journal(link, header(), header().review())
+    journal._take(create=False)
+    journal._begin_syncing()
+    assert journal.problem == ""
+    journal.record(Entry(do="undo"))
+    assert not journal.synced()
+    assert "may not be on the disk" in journal.problem
+    with pytest.raises(ReviewError, match=r"may not be on the disk.*Save it elsewhere"):
+        journal.record(Entry(do="undo"))
+    journal.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be removed there")
+@pytest.mark.parametrize("whole_folder", [False, True])
+def test_a_journal_that_somebody_removes_is_written_again(tmp_path: Path, whole_folder: bool) -> None:
+    path = journal_path(tmp_path / "reviews", header())
+    journal = Journal.open(path, header())
+    for key in (3, 4):
+        journal.record(mark(journal.review, key, Verdict.REAL))
+    if whole_folder:
+        shutil.rmtree(path.parent)
+    else:
+        path.unlink()
+    journal.record(mark(journal.review, 5, Verdict.UNSURE))
+    journal.record(mark(journal.review, 6, Verdict.UNSURE))
+    assert journal.synced()
+    with pytest.raises(ReviewError, match="open in another window"):
+        Journal.open(path, header())
+    journal.close()
+    again = Journal.open(path, header())
+    again.close()
+    assert sorted(again.review.verdicts) == [3, 4, 5, 6]
+    assert again.damaged == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be removed there")
+def test_a_journal_that_was_replaced_is_not_written_over(begun: Journal, path: Path) -> None:
+    journal = Journal.open(path, header())
+    path.unlink()
+    path.write_text("another program was here", encoding="utf-8")
+    with pytest.raises(ReviewError, match="cannot be kept"):
+        journal.record(Entry(do="undo"))
+    journal.close()
+    assert path.read_text(encoding="utf-8") == "another program was here"
+
+
 def test_a_closed_journal_takes_nothing(begun: Journal, path: Path) -> None:
     journal = Journal.open(path, header())
     journal.close()
@@ -292,3 +346,18 @@ def test_kill_9_at_random_moments_loses_no_verdict(tmp_path: Path) -> None:
         for key in range(9, seen + 1, 9):
             assert (split[key, 0], split[key, 2]) == (2 + 2 * key % 60000, 1 + 2 * key % 60000)
         seen = max(again.review.verdicts)
+
+
+def test_a_look_at_what_others_said_is_kept_and_not_undone(path: Path) -> None:
+    journal = Journal.open(path, header())
+    journal.record(mark(journal.review, 3, Verdict.REAL))
+    seen = Seen(readers=("ben",), unjudged=4, when=datetime(2026, 3, 1, 12, 0, tzinfo=UTC))
+    journal.record(Entry(do="seen", seen=seen))
+    journal.record(Entry(do="undo"))
+    journal.close()
+    again = Journal.open(path, header())
+    again.close()
+    assert again.review.seen == (seen,)
+    assert again.review.verdicts == {}
+    assert again.damaged == 0
+    assert Review.from_json(again.review.to_json()).seen == (seen,)

@@ -82,6 +82,7 @@ def test_json_keeps_all_but_the_steps() -> None:
     assert written["verdicts"]["7"]["verdict"] == "false_positive"
     assert set(written) == {
         "schema_version",
+        "seen",
         "scan_sha256",
         "map_sha256",
         "detector_sha256",

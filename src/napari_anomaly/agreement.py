@@ -5,7 +5,7 @@ import io
 import json
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -225,9 +225,14 @@ def agreement(reviews: Iterable[Review], *, kappa: bool = True) -> Agreement:
         _pair(readers[i], readers[j], [(said[i], said[j]) for said in verdicts], kappa=kappa)
         for i, j in combinations(range(len(compared)), 2)
     )
-    notes: tuple[str, ...] = ()
+    notes = tuple(
+        note for name, review in zip(readers, compared, strict=True) for note in _looks(name, review)
+    )
     if len({review.map_sha256 for review in compared}) > 1:
-        notes = ("The scores differ a little between the reviews: some findings may have other numbers.",)
+        notes = (
+            *notes,
+            "The scores differ a little between the reviews: some findings may have other numbers.",
+        )
     return Agreement(readers, tuple(keys), verdicts, pairs, notes, kappa)
 
 
@@ -237,6 +242,7 @@ def agreement_csv(found: Agreement) -> str:
     table = csv.writer(text)
     table.writerows(found.rows())
     table.writerow(())
+    table.writerows((note,) for note in found.notes)
     table.writerow(("reader", "reader", "judged by both", "same verdict", "share", "Cohen's kappa"))
     for pair in found.pairs:
         numbers = ("" if value is None else f"{value:.3f}" for value in (pair.share, pair.kappa))
@@ -296,6 +302,19 @@ def _names(reviews: Sequence[Review]) -> tuple[str, ...]:
         name = review.reader or f"reader {number}"
         names.append(name if name not in names else f"{name} ({number})")
     return tuple(names)
+
+
+def _looks(name: str, review: Review) -> Iterator[str]:
+    """Say which of a reader's verdicts are no independent reading."""
+    if not review.seen:
+        return
+    first = min(review.seen, key=lambda one: one.when)
+    later = sum(one.verdict is not None and one.when > first.when for one in review.verdicts.values())
+    others = f" ({', '.join(first.readers)})" if first.readers else ""
+    yield (
+        f"{name} saw what others said{others} on {first.when:%Y-%m-%d %H:%M} UTC with {first.unjudged} findings not "
+        f"judged: {later} of {name}'s verdicts were given or changed after that, and are not independent."
+    )
 
 
 def _pair(

@@ -215,6 +215,7 @@ class Journal:
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _closed: bool = False
     _thread: threading.Thread | None = None
+    _gone: list[int] = field(default_factory=list)
 
     @classmethod
     def open(cls, path: Path, header: Header) -> "Journal":
@@ -237,7 +238,7 @@ class Journal:
         journal = cls(path, header, header.review())
         if not path.exists():
             return journal
-        file = journal._take(create=False)
+        journal._take(create=False)
         try:
             journal._replay(path.read_bytes())
         except BaseException as error:
@@ -245,13 +246,18 @@ class Journal:
             if isinstance(error, OSError):
                 raise _unreadable(path, error) from error
             raise
-        journal._begin_syncing(file)
+        journal._begin_syncing()
         return journal
 
     @property
     def is_new(self) -> bool:
         """Whether nothing was written yet."""
         return self._file is None
+
+    @property
+    def problem(self) -> str:
+        """Why what was written may not be on the disk itself, in words; empty where all is well."""
+        return self._problem
 
     def record(self, entry: Entry) -> None:
         """Write a step; when this returns, it survives the end of this program, and soon that of the power.
@@ -266,9 +272,9 @@ class Journal:
         if self._problem:
             raise ReviewError(self._problem)
         if self._file is None:
-            file = self._take(create=True)
+            self._take(create=True)
             self._append(self.header.model_dump_json())
-            self._begin_syncing(file)
+            self._begin_syncing()
         stamped = {"when": datetime.now(UTC).isoformat(), **entry.model_dump(mode="json", exclude_none=False)}
         self._append(json.dumps({key: value for key, value in stamped.items() if value is not None}))
 
@@ -298,9 +304,11 @@ class Journal:
         if file is not None:
             with suppress(OSError):
                 os.fsync(file)
-            os.close(file)
+            for each in (file, *self._gone):
+                os.close(each)
+            self._gone.clear()
 
-    def _take(self, *, create: bool) -> int:
+    def _take(self, *, create: bool) -> None:
         flags = os.O_RDWR | os.O_APPEND | getattr(os, "O_BINARY", 0)
         try:
             if create:
@@ -319,12 +327,28 @@ class Journal:
                 "Go on there, or close it there first."
             )
         self._file = file
-        return file
+
+    def _bring_back(self) -> None:
+        """Write the file again: somebody has removed it, or its folder, while it was open.
+
+        What is written to a file that has no name any more is lost when it is closed, and no error tells.
+        """
+        lost = self._file
+        if lost is None or os.fstat(lost).st_nlink:
+            return
+        size = os.fstat(lost).st_size
+        self._take(create=True)
+        # Kept open: the thread that puts it on the disk may be at it.
+        self._gone.append(lost)
+        if self._file is not None:
+            os.lseek(lost, 0, os.SEEK_SET)
+            os.write(self._file, os.read(lost, size))
 
     def _append(self, line: str) -> None:
         if self._file is None:
             raise RuntimeError("a journal is taken before it is written to")
         data = line.encode() + b"\n"
+        self._bring_back()
         try:
             written = os.write(self._file, data)
             if written < len(data):
@@ -340,17 +364,18 @@ class Journal:
             self._wanted += 1
             self._changed.notify_all()
 
-    def _begin_syncing(self, file: int) -> None:
-        self._thread = threading.Thread(target=self._sync, args=(file,), name="review journal", daemon=True)
+    def _begin_syncing(self) -> None:
+        self._thread = threading.Thread(target=self._sync, name="review journal", daemon=True)
         self._thread.start()
 
-    def _sync(self, file: int) -> None:
+    def _sync(self) -> None:
         """Put on the disk itself what was written, as often as the disk can."""
         while True:
             with self._changed:
                 while self._synced >= self._wanted and not self._closed:
                     self._changed.wait()
-                if self._closed:
+                file = self._file
+                if self._closed or file is None:
                     return
                 upto = self._wanted
             problem = ""

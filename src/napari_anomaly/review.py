@@ -22,6 +22,7 @@ __all__ = [
     "Judgement",
     "Paint",
     "Review",
+    "Seen",
     "Stroke",
     "Verdict",
     "groups_of",
@@ -139,6 +140,24 @@ class Change(_Frozen):
     groups: tuple[Group, ...] = ()
 
 
+class Seen(_Frozen):
+    """A look at what other readers had said, before the reader had judged everything.
+
+    Parameters
+    ----------
+    readers
+        Who they are.
+    unjudged
+        How many findings had no verdict of this reader then.
+    when
+        Time in UTC; what this reader says later is no independent reading.
+    """
+
+    readers: tuple[str, ...]
+    unjudged: int = Field(ge=0)
+    when: datetime
+
+
 class Entry(_Frozen):
     """What a reader did, as one line of a journal.
 
@@ -146,15 +165,16 @@ class Entry(_Frozen):
     ----------
     do
         ``"change"`` with the change; ``"undo"``; ``"redo"``; ``"settings"`` with what findings were made
-        with from here on.
-    change
-        See `Change`.
+        with from here on; ``"seen"`` with what was looked at.
+    change, seen
+        See `Change` and `Seen`.
     threshold, min_volume_mm3, snap, extend
         See `napari_anomaly.session.Session`.
     """
 
-    do: Literal["change", "undo", "redo", "settings"]
+    do: Literal["change", "undo", "redo", "settings", "seen"]
     change: Change | None = None
+    seen: Seen | None = None
     threshold: float | None = None
     min_volume_mm3: float | None = None
     snap: bool | None = None
@@ -184,6 +204,8 @@ class Review(_Frozen):
         Painted corrections, as runs of voxels.
     groups
         Findings that were split or merged, as runs of voxels.
+    seen
+        When the reader looked at what others had said before judging everything; no `undo` takes that back.
     """
 
     schema_version: Literal[1] = 1
@@ -194,6 +216,7 @@ class Review(_Frozen):
     verdicts: dict[int, Judgement] = Field(default_factory=dict)
     strokes: tuple[Stroke, ...] = ()
     groups: tuple[Group, ...] = ()
+    seen: tuple[Seen, ...] = ()
     past: tuple[Change, ...] = Field(default=(), exclude=True, repr=False)
     future: tuple[Change, ...] = Field(default=(), exclude=True, repr=False)
 
@@ -232,7 +255,7 @@ class Review(_Frozen):
             )
             for number, each in self.verdicts.items()
         }
-        return self.model_copy(update={"reader": "", "verdicts": verdicts})
+        return self.model_copy(update={"reader": "", "verdicts": verdicts, "seen": ()})
 
     def edits(self, shape: tuple[int, ...]) -> Edits | None:
         """Give corrections, splits and merges as arrays; None where there are none.
@@ -317,6 +340,8 @@ class Review(_Frozen):
         """Do what a line of a journal says."""
         if entry.do == "change" and entry.change is not None:
             return self.apply(entry.change)
+        if entry.do == "seen" and entry.seen is not None:
+            return self.model_copy(update={"seen": (*self.seen, entry.seen)})
         if entry.do == "undo":
             return self.undo()
         return self.redo() if entry.do == "redo" else self
@@ -426,8 +451,7 @@ def _runs_of(
 ) -> tuple[_R, ...]:
     if not flat.size:
         return ()
-    breaks = np.flatnonzero((np.diff(flat) != 1) | (np.diff(values) != 0)) + 1
-    begins = np.concatenate(([0], breaks))
+    begins = np.concatenate(([0], np.flatnonzero((np.diff(flat) != 1) | (np.diff(values) != 0)) + 1))
     lengths = np.diff(np.append(begins, flat.size))
     rows = zip(flat[begins].tolist(), lengths.tolist(), values[begins].tolist(), strict=True)
     made = [kind.model_construct(start=s, length=n, value=v) for s, n, v in rows]

@@ -19,7 +19,7 @@ from napari_anomaly.corrections import merging, painting, splitting
 from napari_anomaly.errors import GridMismatch, ReviewError
 from napari_anomaly.export import Mask, to_mask
 from napari_anomaly.findings import Findings, find
-from napari_anomaly.review import Change, Entry, Review, Verdict
+from napari_anomaly.review import Change, Entry, Review, Seen, Verdict
 from napari_anomaly.scan import Scan
 
 __all__ = ["KeepReview", "Question", "Record", "Result", "Session"]
@@ -407,6 +407,12 @@ class Session:
         """Make any other step; raises as `judge`."""
         self._begun()
         self._step(change)
+
+    def note_seen(self, seen: Seen) -> None:
+        """Note that the reader is about to see what others said; raises as `judge`, and no `undo` takes it back."""
+        review, entry = self._begun(), Entry(do="seen", seen=seen)
+        self._write(entry)
+        self.set_review(review.follow(entry), saved=self._record is not None)
 
     def undo(self) -> Change | None:
         """Take the last step back; raises as `judge`.

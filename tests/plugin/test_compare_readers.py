@@ -12,7 +12,8 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QFileDialog
 
 from fake_engine import fake_result
-from napari_anomaly.journal import Header, Journal, journal_path
+from napari_anomaly.errors import ReviewError
+from napari_anomaly.journal import Header, Journal, journal_path, read_journal
 from napari_anomaly.plugin.agreement_window import AgreementWindow
 from napari_anomaly.plugin.case import header_of
 from napari_anomaly.plugin.display import prepare
@@ -111,10 +112,57 @@ def test_what_others_said_is_not_seen_before_the_reader_asks_for_it(panel: Revie
     compare(panel, qtbot)
     qtbot.mouseClick(beside.show_all, LEFT)
     assert not beside.asking
+    wait(panel, qtbot)
     assert [row[:1] + row[3:] for row in cells(beside)] == [["1", "real"], ["2", "false"]]
     beside.close()
     compare(panel, qtbot)
     assert not beside.asking
+
+
+def test_what_was_seen_early_stands_in_the_journal_and_beside_the_table(
+    panel: ReviewPanel, qtbot: QtBot
+) -> None:
+    says("ben", panel, {0: R, 1: F})
+    panel.table.select(panel.table.order()[:1])
+    panel.judge(R)
+    count = len(panel.findings)
+    beside = compare(panel, qtbot)
+    own = panel.desk.case.journal.path
+    assert read_journal(own)[1].seen == ()
+    qtbot.mouseClick(beside.show_all, LEFT)
+    wait(panel, qtbot)
+    kept = read_journal(own)[1]
+    assert [(one.readers, one.unjudged) for one in kept.seen] == [(("ben",), count - 1)]
+    assert "saw what others said (ben)" in beside.notes.text()
+    assert "0 of " in beside.notes.text()
+    panel.table.select(panel.table.order()[1:2])
+    panel.judge(F)
+    wait(panel, qtbot)
+    assert "1 of " in beside.notes.text()
+    panel.undo()
+    panel.undo()
+    assert panel.review.verdicts == {}
+    assert len(panel.review.seen) == 1
+    # After a restart nobody is asked twice, and what was seen is still known.
+    beside.close()
+    detected(panel, qtbot)
+    assert not compare(panel, qtbot).asking
+
+
+def test_what_cannot_be_noted_is_not_shown(
+    panel: ReviewPanel, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    says("ben", panel, {0: R})
+    beside = compare(panel, qtbot)
+
+    def full(entry: Entry) -> None:
+        raise ReviewError("The last step is not saved: no space is left.")
+
+    panel.desk.case.session.record_with(full)
+    qtbot.mouseClick(beside.show_all, LEFT)
+    assert beside.asking
+    assert cells(beside) == []
+    assert "no space is left" in beside.message.text()
 
 
 def test_a_reader_who_is_done_is_not_asked(panel: ReviewPanel, qtbot: QtBot) -> None:

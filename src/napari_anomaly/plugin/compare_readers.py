@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from napari_anomaly.agreement import (
     read_review,
     write_csv,
 )
+from napari_anomaly.errors import ReviewError
 from napari_anomaly.io.formats import source_files
 from napari_anomaly.journal import Header, journal_path, journals_beside, reader_name
 from napari_anomaly.plugin.agreement_table import finding_at
@@ -28,7 +30,7 @@ from napari_anomaly.plugin.message import Message, words_for
 from napari_anomaly.plugin.review_place import folder_for
 from napari_anomaly.plugin.view import jump
 from napari_anomaly.progress import Progress, Steps
-from napari_anomaly.review import Review, judged
+from napari_anomaly.review import Review, Seen, judged
 
 __all__ = ["CompareReaders"]
 
@@ -72,7 +74,7 @@ class CompareReaders(QPushButton):
     """The button that compares readers, and what it opens.
 
     Other readers' reviews are read and never written to. What they said is shown when the reader has judged all
-    findings, or says that he wants to see it before.
+    findings, or says that he wants to see it before; then that is noted in the journal first.
 
     Parameters
     ----------
@@ -192,7 +194,7 @@ class CompareReaders(QPushButton):
         if compared is None:
             return
         found, window = compared.found, self.beside
-        left = 0 if found is None or _scan_of(case) in self._seen else _unjudged(case)
+        left = 0 if found is None or self._knows(case) else _unjudged(case)
         if found is not None and left:
             window.ask(_question(found.readers[1:], left))
             return
@@ -204,11 +206,25 @@ class CompareReaders(QPushButton):
             notes = [*found.notes, *notes]
         window.show_agreement(found, case.shown, notes)
 
+    def _knows(self, case: Case) -> bool:
+        """Tell whether the reader has seen what others said of this scan, now or before a restart."""
+        review = case.session.review
+        return _scan_of(case) in self._seen or (review is not None and bool(review.seen))
+
     def _agree(self) -> None:
-        case = self._desk.case
-        if case is not None:
-            self._seen.add(_scan_of(case))
-            self._show(case)
+        case, compared = self._desk.case, self._compared
+        if case is None or compared is None or compared.found is None:
+            return
+        seen = Seen(readers=compared.found.readers[1:], unjudged=_unjudged(case), when=datetime.now(UTC))
+        try:
+            # Before it is shown: what was seen and is not in the journal would pass for an independent reading.
+            case.session.note_seen(seen)
+        except ReviewError as error:
+            self._on_failed(error)
+            return
+        self._seen.add(_scan_of(case))
+        # What was compared is there at once; `refresh` adds the note on this look.
+        self._show(case)
 
     # Choosing
 
