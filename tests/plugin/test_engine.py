@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,3 +62,31 @@ def test_the_whole_dock_loads_no_torch() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+class NotInstalled:
+    def find_spec(self, name: str, *_: object) -> None:
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def test_without_torch_reading_goes_on_and_detecting_says_what_is_missing() -> None:
+    code = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_engine import NotInstalled
+sys.meta_path.insert(0, NotInstalled())
+from napari_anomaly.errors import MissingExtra
+from napari_anomaly.plugin.engine import Request, TheDetector
+from napari_anomaly.progress import drain
+from napari_anomaly.samples import phantom
+(only,) = TheDetector().devices()
+assert only.name == "auto" and "needs PyTorch, which is not installed" in only.text, only
+try:
+    drain(TheDetector().detect(Request(phantom((8, 8, 8)), "brain-mri")))
+except MissingExtra as error:
+    print(error)
+"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert answer.stdout.startswith("Detecting needs PyTorch, which is not installed"), answer.stderr

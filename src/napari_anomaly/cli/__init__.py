@@ -28,6 +28,7 @@ from napari_anomaly.cli import (
     train_proxy,
 )
 from napari_anomaly.cli.batch import EXPECTED, complain
+from napari_anomaly.extras import torch_needed
 
 __all__ = ["main"]
 
@@ -67,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     run: Callable[[argparse.Namespace], bool] = options.run
     try:
-        return 0 if run(options) else 2
+        with torch_needed("This"):
+            return 0 if run(options) else 2
     except EXPECTED as error:
         complain("", error)
         return 2

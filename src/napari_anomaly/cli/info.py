@@ -8,6 +8,8 @@ from typing import Any
 
 from napari_anomaly import samples
 from napari_anomaly.detector import checkpoint
+from napari_anomaly.errors import MissingExtra
+from napari_anomaly.extras import torch_needed
 from napari_anomaly.manifest import versions
 
 
@@ -20,17 +22,24 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> bool:
     """Print versions, devices, detectors and bundled scans."""
-    from napari_anomaly.detector.device import choose, devices
-
-    about = {
-        "versions": versions(),
-        "devices": {device.name: device.text for device in devices()},
-        "automatic device": choose("auto").text,
-        "detectors": {name: _about(name) for name in checkpoint.available()},
-        "bundled scans": list(samples.list_samples()),
-    }
+    about = {"versions": versions(), **_detecting(), "bundled scans": list(samples.list_samples())}
     print(json.dumps(about, indent=2) if options.json else "\n".join(_readable(about)))
     return True
+
+
+def _detecting() -> dict[str, Any]:
+    """Say what can be detected with, and on what; nothing where PyTorch is not installed."""
+    try:
+        with torch_needed("Detecting"):
+            from napari_anomaly.detector.device import choose, devices
+
+            return {
+                "devices": {device.name: device.text for device in devices()},
+                "automatic device": choose("auto").text,
+                "detectors": {name: _about(name) for name in checkpoint.available()},
+            }
+    except MissingExtra as error:
+        return {"devices": {}, "automatic device": str(error), "detectors": {}}
 
 
 def _about(name: str) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
+from napari_anomaly.errors import MissingExtra
+from napari_anomaly.extras import torch_needed
 from napari_anomaly.plugin.display import Display, prepare
 from napari_anomaly.progress import Progress, Steps
 from napari_anomaly.scan import Scan
@@ -100,23 +102,29 @@ class TheDetector:
 
     def devices(self) -> tuple[Device, ...]:
         """Give the devices of this machine, automatic first; imports torch."""
-        from napari_anomaly.detector.device import choose, devices
+        try:
+            with torch_needed("Detecting"):
+                from napari_anomaly.detector.device import choose, devices
 
-        chosen = choose(AUTOMATIC)
-        found = (Device(device.name, device.text) for device in devices())
-        return (Device(AUTOMATIC, f"automatic: {chosen.text}"), *found)
+                chosen = choose(AUTOMATIC)
+                found = (Device(device.name, device.text) for device in devices())
+                return (Device(AUTOMATIC, f"automatic: {chosen.text}"), *found)
+        except MissingExtra as error:
+            # Whoever only reads needs none, and is not to be bothered before pressing Detect.
+            return (Device(AUTOMATIC, f"none. {error}"),)
 
     def detect(self, request: Request) -> Steps[Result]:
         """Load the detector and run it."""
         yield Progress(0, 0, "loading the detector")
-        from napari_anomaly.detector.checkpoint import load
-        from napari_anomaly.detector.detect import detect
-        from napari_anomaly.detector.settings import DetectSettings
+        with torch_needed("Detecting"):
+            from napari_anomaly.detector.checkpoint import load
+            from napari_anomaly.detector.detect import detect
+            from napari_anomaly.detector.settings import DetectSettings
 
-        detector = load(request.detector)
-        wishes = {"device": request.device, "second_opinion": request.second_opinion}
-        settings = DetectSettings.model_validate(wishes)
-        return cast(Result, (yield from detect(request.scan, detector, settings)))
+            detector = load(request.detector)
+            wishes = {"device": request.device, "second_opinion": request.second_opinion}
+            settings = DetectSettings.model_validate(wishes)
+            return cast(Result, (yield from detect(request.scan, detector, settings)))
 
 
 def detection(engine: Engine, request: Request) -> Steps[Outcome]:

@@ -13,6 +13,7 @@ from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QLabel, QProgressBar, QVBoxLayout, QWidget
 
 from napari_anomaly.errors import AnomalyError
+from napari_anomaly.extras import torch_needed
 from napari_anomaly.plugin.jobs import Jobs, Listener
 from napari_anomaly.plugin.message import Message, words_for
 from napari_anomaly.plugin.parts import WIDTH, button, row, words
@@ -35,10 +36,11 @@ _FIELDS: dict[str, tuple[str, Any, dict[str, Any]]] = {
 
 def training(settings: TrainSettings) -> Steps[Path]:
     """Train; torch is loaded in the worker's thread."""
-    from napari_anomaly.training.train import train
-
     yield Progress(0, 0, "loading the networks")
-    return (yield from train(settings))
+    with torch_needed("Training"):
+        from napari_anomaly.training.train import train
+
+        return (yield from train(settings))
 
 
 def surveying(folders: tuple[tuple[Path, bool], ...]) -> Steps[tuple[Survey, ...]]:
