@@ -48,6 +48,21 @@ def test_one_of_several_series_is_chosen(tmp_path, tiny, capsys):
     assert "2 series" in capsys.readouterr().err
     assert main(["detect", *tiny, "-o", str(out), str(folder), "--series", "1"]) == 0
     assert (out / "MR-9-t2-tse_mask.seg.dcm").is_file()
+    assert not (out / "MR-7-t1-mprage_mask.seg.dcm").exists()
+
+
+def test_all_series_are_done_beside_files_that_are_no_dicom_and_bad_ones(
+    tmp_path, tiny, write_phantom, capsys
+):
+    folder, out = head(tmp_path / "in"), tmp_path / "out"
+    head(folder / "more", SeriesInstanceUID=ROOT + "77", SeriesDescription="t2 tse", SeriesNumber=9)
+    bad = tmp_path / "bad.nii.gz"
+    bad.write_bytes(b"no scan at all")
+    words = [str(bad), str(folder), str(write_phantom("a.nii.gz")), "--series", "all"]
+    assert main(["detect", *tiny, "-o", str(out), *words]) == 2
+    assert capsys.readouterr().err.count("napari-anomaly: ") == 1
+    names = {path.name.removesuffix("_mask.nii.gz") for path in out.glob("*_mask.nii.gz")}
+    assert names == {"MR-7-t1-mprage", "MR-9-t2-tse", "a"}
 
 
 def test_a_second_patient_with_the_same_protocol_keeps_a_name_apart(tmp_path, tiny):

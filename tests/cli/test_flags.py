@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from napari_anomaly.cli.flags import add_flags, settings_from
+from napari_anomaly.cli.flags import add_flags, numbers, settings_from
 from napari_anomaly.errors import AnomalyError
 
 
@@ -99,3 +99,12 @@ def test_a_kind_that_no_flag_can_carry_is_a_mistake():
 
     with pytest.raises(TypeError, match="leave it out"):
         add_flags(argparse.ArgumentParser(), Nested)
+
+
+def test_numbers_behind_a_flag():
+    assert numbers("0") == (0,)
+    assert numbers("2,0,2") == (2, 0)
+    assert numbers("all") == ()
+    for wrong in ("", "1,", "-1", "one", "1.5"):
+        with pytest.raises(argparse.ArgumentTypeError, match="write 0, or 0,2, or all"):
+            numbers(wrong)

@@ -10,9 +10,10 @@ from typing import Any
 from napari_anomaly import io, samples
 from napari_anomaly.cli.batch import Names, each, once
 from napari_anomaly.cli.detecting import Detecting, add_detecting
+from napari_anomaly.cli.flags import numbers
 from napari_anomaly.cli.pseudonymise import add_pseudonyms, pseudonyms_of
 from napari_anomaly.detector.detect import Detection
-from napari_anomaly.errors import ScanError
+from napari_anomaly.errors import AnomalyError, ScanError
 from napari_anomaly.findings import Findings
 from napari_anomaly.manifest import Manifest, refuse_other_scan
 from napari_anomaly.scan import Scan
@@ -40,7 +41,12 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--volume", type=int, metavar="N", help="which volume of a 4D file, from 0")
-    parser.add_argument("--series", type=int, metavar="N", help="which DICOM series of a folder, from 0")
+    parser.add_argument(
+        "--series",
+        type=numbers,
+        metavar="N[,N]",
+        help="which DICOM series of a folder, from 0; all for each of them",
+    )
     parser.add_argument(
         "--dicom",
         action="store_true",
@@ -59,7 +65,11 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> bool:
     """Detect anomalies in all scans and write what was found; return whether all of it was done."""
     inputs = [_Input(name, _Sample(name)) for name in options.sample]
-    inputs += [_Input(str(path), _File(path, options.volume, options.series)) for path in once(options.scans)]
+    inputs += [
+        _Input(str(path), _File(path, options.volume, series))
+        for path in once(options.scans)
+        for series in _series(path, options.series)
+    ]
     if not inputs:
         raise ScanError("No scan was given. Name one or more files, or a bundled scan with --sample.")
     detecting, names = Detecting.of(options), Names()
@@ -94,6 +104,17 @@ def run(options: argparse.Namespace) -> bool:
         print(_summary(scan, detection, findings), f"-> {options.out / scan.name}_*", flush=True)
 
     return each(inputs, one)
+
+
+def _series(path: Path, wanted: tuple[int, ...] | None) -> tuple[int | None, ...]:
+    """Give the series to read in a place: those that are named, each where none is; None leaves the choice open."""
+    if wanted is None:
+        return (None,)
+    try:
+        return wanted or tuple(range(len(io.series_in(path)))) or (None,)
+    except AnomalyError:
+        # Reading says what is wrong with it, after the scans before it; and a file that is no DICOM has one scan.
+        return (None,)
 
 
 @dataclass(frozen=True, slots=True)

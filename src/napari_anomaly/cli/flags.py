@@ -6,6 +6,7 @@ The field is the one place where a default, its bounds and its description stand
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import NoneType
@@ -18,6 +19,21 @@ from pydantic_core import PydanticUndefined
 from napari_anomaly.errors import AnomalyError
 
 Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Read numbers that stand behind a flag, ``0`` or ``0,2``; ``all`` gives none.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If they are none.
+    """
+    if text == "all":
+        return ()
+    if not re.fullmatch(r"\d+(,\d+)*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers: write 0, or 0,2, or all")
+    return tuple(dict.fromkeys(int(part) for part in text.split(",")))
 
 
 def add_flags(
