@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 
 from bright_detector import Nothing, Outline
-from napari_anomaly.errors import WrongModality
+from napari_anomaly.errors import BadGeometry, WrongModality
 from napari_anomaly.networks.plane import PLANE_CHANNELS
 from napari_anomaly.networks.volume import VOLUME_CHANNELS, VolumeFeatures
 from napari_anomaly.preprocess import (
@@ -87,6 +87,26 @@ def test_a_voxel_comes_back_to_where_it_was(shape, spacing):
     mask = prepared.to_scan(prepared.mask.float()).numpy() > 0.5
     assert mask[ball(shape, 19, spacing=spacing)].all()
     assert not mask[~ball(shape, 25, spacing=spacing)].any()
+
+
+def test_a_large_region_is_seen_in_voxels_of_the_detector():
+    voxels = tissue((41, 53, 47), 20)
+    voxels[ball((41, 53, 47), 3.1, at=(22, 21, 27))] = 200
+    scan = Scan.from_array(voxels, spacing=(3.0, 3.0, 3.0))
+    prepared = prepare(scan, None, device=CPU, spacing_mm=2.5)
+    assert (prepared.spacing_mm, prepared.slice_step) == (2.5, 1)
+    assert prepared.canonical == (49, 64, 56)
+    assert tuple(prepared.image.shape) == FIELD
+    bright = prepared.to_scan(prepared.image).numpy() > 2
+    assert ndimage.center_of_mass(bright) == pytest.approx((22, 21, 27), abs=0.35)
+    assert prepare(scan, None, device=CPU).slice_step == 3
+
+
+def test_a_scan_larger_than_any_patient_is_refused_before_it_costs_memory():
+    scan = Scan.from_array(tissue((41, 53, 47), 20), spacing=(30.0, 30.0, 30.0))
+    with pytest.raises(BadGeometry, match=r"30 x 30 x 30 mm large, so that it would be 123 x 159 x 141 cm"):
+        prepare(scan, None, device=CPU)
+    assert prepare(scan, None, device=CPU, spacing_mm=10.0).canonical == (123, 159, 141)
 
 
 def test_on_its_own_grid_nothing_is_resampled():

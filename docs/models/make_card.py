@@ -28,7 +28,7 @@ not a medical device.
 | trained on | {trained} normals: {folders} |
 | held out, for calibration | {held} |
 | lesion outlines | {shapes} |
-| training | {steps} steps in {minutes} minutes on {device}, torch {torch}; seed {seed} |
+| training | {steps} steps in {minutes} minutes on {device}, torch {torch}; seed {seed}{began} |
 | steps per second | {rate}; the generator of synthetic scans takes {generator:.0%} of the time |
 | uses | '{best}', or what gave the better Dice on painted normals of a contrast (below), smoothed by {smoothing} mm |
 | threshold, extent, smallest | by contrast (below): from held-out normals, plain and painted |
@@ -76,16 +76,16 @@ from T1 scans and label maps.
 
 ```console
 napari-anomaly train --name {name} --out {name}.safetensors --normals T1_DS002748 T1_IXI_2MM FLAIR \\
-    --label-maps SYNTHSEG --lesion-shapes {shape_flags} {flags}
+    --label-maps SYNTHSEG --lesion-shapes {shape_flags} {flags}{begin_flag}
 ```
 
-The bundled weights came about in stages of this command, which [what was tried](../results/training.md) lists:
-the ceiling on what shines, venous sinuses and the removal of the scanner's gain came in only for the last 3,760, 3,300
-and 2,180 steps. Which weights ship was decided with the results on the patients below known.
+The bundled weights came about in stages, {total} steps in all, which [what was tried](../results/training.md) lists: the
+ceiling on what shines, venous sinuses, the removal of the scanner's gain and the weight on the loudest normal voxels
+each came in on the way. Which weights ship was decided with the results on the patients below known.
 
 ## Where it fails
 
-- It has seen {steps} steps on a CPU, far from what it could learn. Small lesions (under 4 mm) and faint ones are
+- It has seen {total} steps on a CPU, far from what it could learn. Small lesions (under 4 mm) and faint ones are
   missed; so are most lesions on T1, and small ones on T2. On T1 they rank high, but below what normal scans reach.
 - Only one real FLAIR scan and no real T2 scan of a healthy person took part; other contrasts are synthesised.
 - Children, surgical cavities, implants and motion were never shown to it.
@@ -114,7 +114,14 @@ def main() -> None:
     from napari_anomaly.detector.checkpoint import bundled
 
     settings = facts["settings"]
-    keys = ("minutes", "extraction_steps", "pool", "renew_every", "seed")
+    keys = ("minutes", "extraction_steps", "pool", "renew_every", "learning_rate", "seed")
+    began = facts.get("began_with", {})
+    lineage = (
+        f"; begun with the weights of {began['name']} `{began['sha256'][:16]}`, {began['steps']} steps in "
+        f"{began['minutes']:.0f} minutes"
+        if began
+        else ""
+    )
     text = CARD.format(
         name=card.name,
         version=card.version,
@@ -132,6 +139,8 @@ def main() -> None:
         shape_flags=" ".join(folder.upper() for folder in facts["lesion_shapes"]),
         steps=facts["steps"],
         minutes=facts["minutes"],
+        began=lineage,
+        total=f"{facts['steps'] + began.get('steps', 0):,}",
         device=facts["device"],
         torch=facts["torch"],
         seed=settings["seed"],
@@ -144,6 +153,7 @@ def main() -> None:
             f"| {row['networks']} | {row['smoothing_mm']} | {row['average_precision']:.3f} |"
             for row in facts["held_out_synthetic"]
         ),
+        begin_flag=" --begin-with EARLIER" if began else "",
         flags=" ".join(f"--{key.replace('_', '-')} {settings[key]}" for key in keys),
     )
     (HERE / f"{card.name}.md").write_text(text, encoding="utf-8")

@@ -10,7 +10,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from napari_anomaly.errors import WrongModality
+from napari_anomaly.errors import BadGeometry, WrongModality
 from napari_anomaly.scan import Scan
 
 MULTIPLE = 12
@@ -44,22 +44,28 @@ FIELD = (156, 192, 156)
 """Smallest field of view in mm that the networks see: superior, posterior, left."""
 
 
+MOST_VOXELS = 1_000_000_000
+"""Voxels of a canonical grid: a scan of a whole person in voxels of 1 mm has a fifth of it."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
     """A scan as the networks see it, and the way back."""
 
     image: Tensor
-    """Normalised, 1 mm voxels, around the region that is looked at, 0 outside it; shape (z, y, x)."""
+    """Normalised, voxels of `spacing_mm`, around the region that is looked at, 0 outside it; shape (z, y, x)."""
     mask: Tensor
     """What is looked at (the brain or the whole silhouette), bool, same shape."""
     canonical: tuple[int, int, int]
-    """Shape of the whole scan in 1 mm voxels."""
+    """Shape of the whole scan in those voxels."""
     centre: tuple[int, int, int]
     """Voxel of the whole canonical scan in the middle of `image`."""
     shape: tuple[int, int, int]
     """Shape of the scan."""
     slice_step: int
-    """Distance in mm of the slices that are worth scoring: the scan's own spacing."""
+    """Distance, in those voxels, of the slices that are worth scoring: the scan's own spacing."""
+    spacing_mm: float = 1.0
+    """Side of the voxels that the networks see."""
 
     def to_scan(self, values: Tensor) -> Tensor:
         """Bring values on the grid of `image` to the scan's own grid; 0 beyond.
@@ -77,7 +83,9 @@ class Prepared:
         return resample(whole, self.shape)
 
 
-def prepare(scan: Scan, extraction: torch.nn.Module | None, *, device: torch.device) -> Prepared:
+def prepare(
+    scan: Scan, extraction: torch.nn.Module | None, *, device: torch.device, spacing_mm: float = 1.0
+) -> Prepared:
     """Bring a scan to the canonical grid, find the region to look at, normalise.
 
     Parameters
@@ -88,19 +96,21 @@ def prepare(scan: Scan, extraction: torch.nn.Module | None, *, device: torch.dev
         Brain extraction network; None looks at the whole silhouette.
     device : torch.device
         Where to compute.
+    spacing_mm : float, default 1.0
+        Side of the voxels that the networks have learned to see; a brain is always seen in voxels of 1 mm.
 
     Raises
     ------
+    BadGeometry
+        If the scan is larger than any patient, so that its voxel size must be wrong.
     WrongModality
         If a brain is needed and none of a plausible size was found, the scan is a CT, or there is nothing to see.
     """
+    canonical = _canonical(scan, spacing_mm)
     voxels = torch.from_numpy(np.nan_to_num(np.asarray(scan.voxels, np.float32), posinf=0, neginf=0)).to(
         device
     )
-    canonical = tuple(
-        max(1, round(n * s)) for n, s in zip(scan.geometry.shape, scan.geometry.spacing, strict=True)
-    )
-    image = resample(voxels, canonical)  # type: ignore[arg-type]
+    image = resample(voxels, canonical)
     mask = silhouette_fine(image) if extraction is None else _brain(scan, image, extraction)
     if not bool(mask.any()):
         raise WrongModality(
@@ -117,11 +127,25 @@ def prepare(scan: Scan, extraction: torch.nn.Module | None, *, device: torch.dev
     return Prepared(
         image=normalise(place(image, sides, centre), inside),
         mask=inside,
-        canonical=canonical,  # type: ignore[arg-type]
+        canonical=canonical,
         centre=centre,
         shape=scan.geometry.shape,
-        slice_step=max(1, int(scan.geometry.spacing[0])),
+        slice_step=max(1, int(scan.geometry.spacing[0] / spacing_mm)),
+        spacing_mm=spacing_mm,
     )
+
+
+def _canonical(scan: Scan, spacing_mm: float) -> tuple[int, int, int]:
+    shape, spacing = scan.geometry.shape, scan.geometry.spacing
+    z, y, x = (max(1, round(n * s / spacing_mm)) for n, s in zip(shape, spacing, strict=True))
+    if z * y * x > MOST_VOXELS:
+        extent = " x ".join(f"{n * s / 10:.0f}" for n, s in zip(shape, spacing, strict=True))
+        sizes = " x ".join(f"{s:g}" for s in spacing)
+        raise BadGeometry(
+            f"{scan.name} says that its voxels are {sizes} mm large, so that it would be {extent} cm: no patient is. "
+            "Correct the voxel size in the file, or export the scan again."
+        )
+    return z, y, x
 
 
 def resample(volume: Tensor, shape: tuple[int, int, int]) -> Tensor:

@@ -8,6 +8,7 @@ from napari_anomaly.detector.calibration import (
     calibrate_scan,
     decades_map,
     fit_calibration,
+    in_voxels_of,
     scan_raw_score,
     score_map,
 )
@@ -75,6 +76,21 @@ def test_ties_do_not_break_the_curve():
     assert (np.diff(calibration.raw) > 0).all()
     low, middle, high = calibrate(np.array([-12.0, 0.0, 1.0]), calibration)
     assert low < 0.99 < middle < high
+
+
+def test_volumes_grow_with_the_voxels_and_scores_do_not(calibration):
+    counted = calibration.model_copy(
+        update={
+            "default_min_volume_mm3": 30.0,
+            "false_findings": FalseFindings((0.9,), (0.0, 100.0), ((9.0, 5.0),)),
+        }
+    )
+    assert in_voxels_of(counted, 1.0) == counted
+    grown = in_voxels_of(counted, 2.0)
+    assert grown.default_min_volume_mm3 == 240
+    assert grown.false_findings == FalseFindings((0.9,), (0.0, 800.0), ((9.0, 5.0),))
+    assert (grown.raw, grown.decades) == (counted.raw, counted.decades)
+    assert in_voxels_of(calibration.model_copy(update={"false_findings": None}), 2.0).false_findings is None
 
 
 def test_scores_keep_their_shape(calibration):

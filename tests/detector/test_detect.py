@@ -147,6 +147,18 @@ def test_smoothing_is_the_detectors_and_in_mm(detection):
     assert smooth(spike, 0.0) is spike
     raw = RawScores(*(torch.from_numpy(spike) * factor for factor in (1, 2, 6)), scan=0.0, contrast="t1")
     assert np.allclose(smoothed(raw, "mean", bright_detector(smoothing_mm=1.0)), 3 * blurred, atol=1e-6)
+    # 2 mm are one voxel of a detector that sees voxels of 2 mm
+    coarse = bright_detector(smoothing_mm=2.0, spacing_mm=2.0)
+    assert np.allclose(smoothed(raw, "mean", coarse), 3 * blurred, atol=1e-6)
+
+
+def test_a_detector_of_coarse_voxels_sees_coarse_voxels_and_the_map_is_the_scans_own(lesion):
+    coarse = drain(detect(patient(), bright_detector(spacing_mm=2.0), CPU))
+    fine = drain(detect(patient(), bright_detector(), CPU))
+    assert coarse.map.score.shape == fine.map.score.shape
+    assert not np.array_equal(coarse.map.score, fine.map.score)
+    found = find(coarse.map, 0.99, min_volume_mm3=20)
+    assert lesion[found.items[0].peak_index]
 
 
 def test_scores_are_calibrated_on_normal_scans_of_the_same_contrast(detection):
@@ -284,6 +296,31 @@ def test_short_memory_steps_down_and_the_result_is_whole(failures, used):
     assert device == used
     for name in ("joint", "plane", "volume"):
         assert torch.allclose(getattr(raw, name), getattr(wanted, name), atol=0.1), name
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        MemoryError("Unable to allocate 64.0 GiB for an array"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
+    ],
+)
+def test_no_memory_on_a_cpu_is_said_in_words(monkeypatch, trouble):
+    def fail(*words, **named):
+        raise trouble
+
+    monkeypatch.setattr(module, "supervoxels", fail)
+    with pytest.raises(DetectorError, match=r"not enough memory for this scan. Close other programs"):
+        drain(detect(patient(), bright_detector(), CPU))
+
+
+def test_other_trouble_is_not_taken_for_memory(monkeypatch):
+    def fail(*words, **named):
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(module, "supervoxels", fail)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        drain(detect(patient(), bright_detector(), CPU))
 
 
 def test_no_memory_at_all_is_said_in_words():

@@ -20,6 +20,7 @@ from napari_anomaly.training.normals import (
     load_volume,
     make_normal,
     recolour,
+    spacing_for,
     strip_sloppily,
     synthesise,
 )
@@ -147,6 +148,25 @@ def test_a_body_is_its_silhouette(tmp_path):
         < ndimage.binary_dilation(np.pad(voxels > 0, 4), iterations=4).sum()
     )
     assert subject.mask[subject.voxels > 0.5].all()
+
+
+def test_a_body_larger_than_the_field_of_view_is_seen_in_coarser_voxels(tmp_path):
+    voxels = np.where(egg((60, 70, 64), 0.8), 100, 0).astype(np.float32)
+    small = write_volume(tmp_path / "small.nii.gz", voxels)
+    large = tmp_path / "large.nii.gz"
+    image = nib.load(small)
+    nib.save(nib.Nifti1Image(image.get_fdata(), image.affine @ np.diag([6.0, 6.0, 6.0, 1.0])), large)
+    assert spacing_for([small]) == 1.0
+    spacing = spacing_for([small, large])
+    # 360 mm from head to foot, 420 from front to back and 384 from side to side
+    assert spacing == max(
+        np.ceil(4 * 6 * n / field) / 4 for n, field in zip((60, 70, 64), FIELD, strict=True)
+    )
+    whole = load_body(large, spacing=spacing)
+    litres = float(whole.mask.sum()) * spacing**3 / 1e6
+    assert litres == pytest.approx((voxels > 0).sum() * 6**3 / 1e6, rel=0.15)
+    cut = load_body(large, spacing=1.0)
+    assert cut.mask.sum() / 1e6 < 0.5 * litres
 
 
 # ----- normals

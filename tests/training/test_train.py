@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from napari_anomaly import io
@@ -11,12 +12,13 @@ from napari_anomaly.detector import checkpoint
 from napari_anomaly.detector.detect import detect
 from napari_anomaly.detector.settings import DetectSettings
 from napari_anomaly.errors import DetectorError, UnreadableDetector, UnreadableScan
+from napari_anomaly.networks.joint import JointNetwork
 from napari_anomaly.progress import drain
 from napari_anomaly.samples import phantom
 from napari_anomaly.training import finish, normals
 from napari_anomaly.training import train as module
 from napari_anomaly.training.settings import TrainSettings
-from napari_anomaly.training.train import train
+from napari_anomaly.training.train import midway, train
 
 SHAPE, FIELD_MM = (24, 28, 24), 56.0
 
@@ -101,6 +103,19 @@ def test_what_it_was_made_from_lies_beside_it_without_folders(settings, trained)
         assert picture.size == (900, 480)
 
 
+def test_midway_lies_between_what_it_began_with_and_what_it_became():
+    before, after = JointNetwork((2, 2, 2, 2), (2, 2, 2, 2)), JointNetwork((2, 2, 2, 2), (2, 2, 2, 2))
+    kept = [{key: value.clone() for key, value in one.state_dict().items()} for one in (before, after)]
+    mean = midway(before, after)
+    assert not mean.training
+    for key, value in mean.state_dict().items():
+        one, other = (each[key] for each in kept)
+        wanted = (one + other) / 2 if value.is_floating_point() else other
+        assert torch.equal(value, wanted), key
+    assert all(torch.equal(value, kept[1][key]) for key, value in after.state_dict().items())
+    assert not torch.equal(mean.head.weight, after.head.weight)
+
+
 def test_a_training_goes_on_from_a_detector_and_says_so(settings, trained, tmp_path):
     own = settings.model_copy(
         update={"out": tmp_path / "site.safetensors", "begin_with": str(settings.out), "steps": 1}
@@ -115,6 +130,8 @@ def test_a_training_goes_on_from_a_detector_and_says_so(settings, trained, tmp_p
         "minutes": checkpoint.load(settings.out).provenance["minutes"],
     }
     assert told["steps"] == 1
+    assert set(told["weights"]) == {"averaged", "last", "midway"}
+    assert set(checkpoint.load(settings.out).provenance["weights"]) == {"averaged", "last"}
     assert checkpoint.load(settings.out).provenance["began_with"] == {}
     assert str(settings.out.parent) not in own.out.with_suffix(".json").read_text()
 

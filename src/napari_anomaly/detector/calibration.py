@@ -1,6 +1,7 @@
 """What a score means: shares of normal voxels and of normal scans, learned from held-out normals."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Float16, Float32
@@ -83,6 +84,25 @@ def fit_calibration(
     raw = np.quantile(pooled, [1 - 10.0**-d for d in decades], method="linear")
     rising = np.maximum.accumulate(raw + np.arange(len(raw)) * 1e-6)
     return tuple(float(v) for v in rising), tuple(decades)
+
+
+def in_voxels_of(calibration: Calibration, spacing_mm: float) -> Calibration:
+    """Give a calibration that was counted in voxels of 1 mm for voxels of another side: volumes grow with its cube.
+
+    Parameters
+    ----------
+    calibration : Calibration
+        From held-out normals, volumes in voxels.
+    spacing_mm : float
+        Side of the voxels in mm.
+    """
+    volume = spacing_mm**3
+    if volume == 1:
+        return calibration
+    table = calibration.false_findings
+    grown = table and replace(table, volumes_mm3=tuple(each * volume for each in table.volumes_mm3))
+    smallest = calibration.default_min_volume_mm3 * volume
+    return calibration.model_copy(update={"default_min_volume_mm3": smallest, "false_findings": grown})
 
 
 def calibrate(raw: Float[np.ndarray, "..."], calibration: Calibration) -> Float32[np.ndarray, "..."]:

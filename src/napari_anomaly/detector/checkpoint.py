@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_anomaly.detector.calibration import ANY, Calibration
 from napari_anomaly.detector.settings import Networks
@@ -48,6 +48,8 @@ class Card(BaseModel):
     """Whether it learned from scans whose brightest voxels were bent towards a ceiling, see `preprocess.soften`."""
     even: bool = False
     """Whether it learned from scans without the smooth gain of the scanner, see `detector.seen.even_out`."""
+    spacing_mm: float = Field(default=1.0, gt=0)
+    """Side of the voxels that its networks see: 1 mm for brains, coarser for larger regions."""
     smoothing_mm: float
     calibrations: Mapping[Networks, Mapping[str, Calibration]]
     """For every way to use the networks: by contrast, and `ANY`."""

@@ -42,6 +42,23 @@ if TYPE_CHECKING:
     from napari_anomaly.preprocess import Prepared
 
 
+NO_MEMORY = "There was not enough memory for this scan. Close other programs, or use a smaller scan."
+
+
+@contextmanager
+def _memory_in_words() -> Iterator[None]:
+    """Say that memory has run out as the reader needs to hear it; libraries say it in ways of their own."""
+    try:
+        yield
+    except MemoryError as error:
+        raise DetectorError(NO_MEMORY) from error
+    except RuntimeError as error:
+        # of PyTorch on the CPU; nothing tells its class from that of any other trouble
+        if "not enough memory" not in str(error):
+            raise
+        raise DetectorError(NO_MEMORY) from error
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Detection:
     """Everything a detection found, and how."""
@@ -74,7 +91,8 @@ class _Clock:
     def stage(self, name: str) -> Iterator[None]:
         began = time.perf_counter()
         try:
-            yield
+            with _memory_in_words():
+                yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
 
@@ -122,7 +140,7 @@ def detect(
     yield Progress(0, 100, "Preparing the scan")
     with clock.stage("prepare"):
         extraction = detector.extraction
-        prepared = prepare(scan, extraction, device=torch.device("cpu"))
+        prepared = prepare(scan, extraction, device=torch.device("cpu"), spacing_mm=detector.card.spacing_mm)
     yield Progress(10, 100, "Finding supervoxels")
     mask = (prepared.to_scan(prepared.mask.float()) > 0.5).numpy()
     with clock.stage("supervoxels"):
@@ -184,12 +202,13 @@ def _second_opinion(
 
 def smoothed(raw: RawScores, networks: Networks, detector: Detector) -> np.ndarray:
     """Raw scores of the chosen networks, smoothed as the detector was calibrated, float32 (z, y, x)."""
-    return smooth(getattr(raw, networks).cpu().numpy(), detector.card.smoothing_mm)
+    card = detector.card
+    return smooth(getattr(raw, networks).cpu().numpy(), card.smoothing_mm / card.spacing_mm)
 
 
-def smooth(raw: np.ndarray, sigma_mm: float) -> np.ndarray:
-    """Gaussian smoothing on the canonical grid of 1 mm; specks lose more than lesions."""
-    return ndimage.gaussian_filter(raw, sigma_mm, truncate=3.0) if sigma_mm > 0 else raw
+def smooth(raw: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian smoothing by a number of voxels that the networks see; specks lose more than lesions."""
+    return ndimage.gaussian_filter(raw, sigma, truncate=3.0) if sigma > 0 else raw
 
 
 def _run(
@@ -215,9 +234,7 @@ def _run(
             notes.append("The GPU's memory was short: the detection went on with less of it, or on the CPU.")
         else:
             return looks, name, engine.name
-    raise DetectorError(
-        "There was not enough memory for this scan. Close other programs, or use a smaller scan."
-    )
+    raise DetectorError(NO_MEMORY)
 
 
 def _shown(detector: Detector, prepared: Prepared) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -103,6 +104,22 @@ def load_volume(path: Path, *, spacing: float, labels: bool = False) -> np.ndarr
     return np.ascontiguousarray(voxels)
 
 
+def spacing_for(paths: Sequence[Path]) -> float:
+    """Side in mm, in quarters, of the voxels in which the field of view of every scan fits into `FIELD`; at least 1.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        NIfTI files, of which only the headers are read.
+    """
+    needed = 1.0
+    for path in paths:
+        image = nibabel.as_closest_canonical(nibabel.load(path))
+        sizes = zip(image.shape[:3][::-1], image.header.get_zooms()[:3][::-1], FIELD, strict=True)
+        needed = max(needed, *(count * float(size) / field for count, size, field in sizes))
+    return math.ceil(4 * needed - 1e-6) / 4
+
+
 def load_labels(path: Path) -> Subject:
     """Label map with FreeSurfer numbers (SynthSeg's training maps) as a subject."""
     raw = load_volume(path, spacing=1.0, labels=True).astype(np.int32)
@@ -146,9 +163,9 @@ def load_head(path: Path, labels: Path, *, kind: Literal["t1", "flair"] = "t1") 
     return real_subject(path, kind, voxels, inside, coarse, coarse_mask)
 
 
-def load_body(path: Path) -> Subject:
-    """Real scan of any region: its silhouette is what is looked at."""
-    voxels = load_volume(path, spacing=1.0)
+def load_body(path: Path, *, spacing: float = 1.0) -> Subject:
+    """Real scan of any region, in voxels of a side of `spacing` mm: its silhouette is what is looked at."""
+    voxels = load_volume(path, spacing=spacing)
     inside = silhouette_fine(torch.from_numpy(voxels)).numpy()
     return real_subject(path, "own", voxels, inside)
 

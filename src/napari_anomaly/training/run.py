@@ -57,7 +57,8 @@ class Run:
     normals: tuple[str, ...] = ()
     """Names of the files that it learns from; empty where nobody said."""
     began_with: dict[str, str | float] = field(default_factory=dict)
-    """The detector whose weights it began with: name, version, sha256, steps and minutes; empty for none."""
+    """The detector whose weights it began with: name, version, sha256, and the steps and minutes of all that led to it;
+    empty for none."""
 
     @property
     def stage(self) -> float:
@@ -118,7 +119,8 @@ def begin_with(run: Run, detector: Detector) -> None:
     run.average.module.load_state_dict(known)
     if detector.extraction is not None:
         run.extraction.load_state_dict(detector.extraction.state_dict())
-    earlier = {key: detector.provenance.get(key, 0) for key in ("steps", "minutes")}
+    own, before = detector.provenance, detector.provenance.get("began_with", {})
+    earlier = {key: own.get(key, 0) + before.get(key, 0) for key in ("steps", "minutes")}
     run.began_with = {
         "name": detector.name,
         "version": detector.version,

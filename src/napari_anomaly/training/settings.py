@@ -38,6 +38,13 @@ class TrainSettings(BaseModel):
         default="brain",
         description="brain: scans are cut to the brain first. body: the whole silhouette is looked at.",
     )
+    spacing_mm: float = Field(
+        default=0.0,
+        ge=0,
+        le=20,
+        description="Side in mm of the voxels that the networks see, for a region other than the brain; 0: 1 mm, or as "
+        "coarse as the largest normal scan needs to fit.",
+    )
     steps: int = Field(default=4000, ge=1, le=1_000_000, description="Training steps.")
     minutes: float = Field(
         default=0.0,

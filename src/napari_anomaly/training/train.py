@@ -6,13 +6,15 @@ import json
 import math
 import time
 from collections.abc import Generator, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from napari_anomaly.detector.calibration import ANY
+from napari_anomaly.detector.calibration import ANY, in_voxels_of
 from napari_anomaly.detector.checkpoint import Card, load, save
 from napari_anomaly.errors import DetectorError
 from napari_anomaly.networks.joint import JointNetwork
@@ -20,13 +22,16 @@ from napari_anomaly.progress import Progress
 from napari_anomaly.training.curve import draw_curve
 from napari_anomaly.training.extraction import EXTRACTION_WIDTHS
 from napari_anomaly.training.finish import Finished, better, finish
-from napari_anomaly.training.normals import Subject, load_body
+from napari_anomaly.training.normals import Subject, load_body, spacing_for
 from napari_anomaly.training.run import Run, begin_with, extract, fit, resume, start
 from napari_anomaly.training.run import save as save_run
 from napari_anomaly.training.settings import TrainSettings
 from napari_anomaly.training.subjects import Candidate, candidates, read_library, read_subjects, strip
 
 VERSION = "1.0"
+
+DRAWS = 1
+"""Seed of what is painted on held-out normals: the same for every training, so that detectors can be compared."""
 
 SECONDS_BETWEEN_CURVES = 10.0
 """How often the curve of a training in progress is drawn."""
@@ -69,6 +74,7 @@ def train(settings: TrainSettings) -> Generator[Progress, None, Path]:
             f"{settings.out} is there already. Name another file to write to, or move it away."
         )
     found, held = candidates(settings)
+    settings = settings.model_copy(update={"spacing_mm": _spacing(settings, [*found, *held])})
     run = start(settings, device)
     run.normals = tuple(sorted(candidate.path.name for candidate in found))
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
@@ -87,10 +93,32 @@ def train(settings: TrainSettings) -> Generator[Progress, None, Path]:
     subjects, heads = yield from _read(held or found[:1], settings)
     subjects += _found_brains(run, heads)
     weights: dict[str, JointNetwork] = {"averaged": run.average.module.eval(), "last": run.network.eval()}  # type: ignore[dict-item]
-    ranked = yield from better(weights, subjects, seed=settings.seed)
+    if settings.begin_with:
+        weights["midway"] = midway(load(settings.begin_with).network, weights["averaged"])
+    ranked = yield from better(weights, subjects, seed=DRAWS)
     network = weights[next(iter(ranked))]
-    done = yield from finish(network, subjects, seed=settings.seed)
+    done = yield from finish(network, subjects, seed=DRAWS)
     return write(run, network, replace(done, weights=ranked), found, held)
+
+
+def midway(before: nn.Module, after: JointNetwork) -> JointNetwork:
+    """Give a network whose weights are the mean of those before and after a training that began with the former.
+
+    What was learned before is often kept better than by either (Wortsman et al. 2022, arXiv 2109.01903).
+
+    Parameters
+    ----------
+    before, after : Module
+        Of the same shape; neither is changed.
+    """
+    mean = deepcopy(after)
+    known = before.state_dict()
+    mixed = {
+        key: (value + known[key].to(value)) / 2 if value.is_floating_point() else value
+        for key, value in mean.state_dict().items()
+    }
+    mean.load_state_dict(mixed)
+    return mean.eval()
 
 
 def _watched(run: Run, steps: Generator[Progress, None, None]) -> Generator[Progress, None, None]:
@@ -125,6 +153,7 @@ def write(
     """
     out = run.settings.out
     brain = run.settings.region == "brain"
+    spacing = run.settings.spacing_mm
     card = Card(
         name=run.settings.name,
         version=VERSION,
@@ -137,8 +166,12 @@ def write(
         by_contrast={contrast: way for contrast, way in done.ways.items() if contrast != ANY},
         ceiling=True,
         even=True,
-        smoothing_mm=done.smoothing_mm,
-        calibrations=done.calibrations,
+        spacing_mm=spacing,
+        smoothing_mm=done.smoothing_mm * spacing,
+        calibrations={
+            way: {contrast: in_voxels_of(one, spacing) for contrast, one in ones.items()}
+            for way, ones in done.calibrations.items()
+        },
         provenance=provenance(run, done, found, held),
     )
     save(out, card, network, run.extraction if brain else None)
@@ -185,17 +218,27 @@ def _device(settings: TrainSettings) -> torch.device:
     return torch.device(choose(settings.device).name)
 
 
+def _spacing(settings: TrainSettings, scans: Sequence[Candidate]) -> float:
+    # atlas, tissue model and anatomy know brains in voxels of 1 mm
+    if settings.region == "brain":
+        return 1.0
+    return settings.spacing_mm or spacing_for([scan.path for scan in scans])
+
+
 def _read(
     found: list[Candidate], settings: TrainSettings
 ) -> Generator[Progress, None, tuple[list[Subject], list[Candidate]]]:
     subjects: list[Subject] = []
     heads: list[Candidate] = []
+    if settings.region == "body":
+        for index, scan in enumerate(found):
+            yield Progress(index, len(found), f"Reading {scan.path.name}")
+            subjects.append(load_body(scan.path, spacing=settings.spacing_mm))
+        return subjects, heads
     for progress, item in read_subjects(found):
         yield progress
         if isinstance(item, Subject):
             subjects.append(item)
-        elif settings.region == "body":
-            subjects.append(load_body(item.path))
         else:
             heads.append(item)
     return subjects, heads
