@@ -40,6 +40,21 @@ def reviews(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def default_preferences(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have every test begin with the default preferences, and keep what it sets out of the user's."""
+    give = getattr(sys.modules.get("napari.settings"), "get_plugin_settings", None)
+    if give is None:
+        yield
+        return
+    kept = give("napari-anomaly")
+    monkeypatch.setattr(type(kept), "_maybe_save", lambda self: None)
+    plain = {name: field.default for name, field in type(kept.reading).model_fields.items()}
+    kept.reading.update(plain)
+    yield
+    kept.reading.update(plain)
+
+
 @pytest.fixture
 def no_settings_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep what a test sets out of the settings of whoever runs the tests."""

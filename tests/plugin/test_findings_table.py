@@ -4,7 +4,7 @@ from qtpy.QtCore import Qt
 
 from fake_engine import fake_result
 from napari_anomaly.findings import Finding, Findings, find
-from napari_anomaly.plugin.findings_table import FindingsTable, summary
+from napari_anomaly.plugin.findings_table import FindingsTable, progress, summary
 from napari_anomaly.scan import Scan
 
 pytestmark = pytest.mark.usefixtures("screen")
@@ -105,3 +105,12 @@ def test_every_cell_has_a_tooltip(table: FindingsTable) -> None:
     model = table.findings_model
     assert "Finding 1" in model.data(model.index(0, 0), Qt.ItemDataRole.ToolTipRole)
     assert model.headerData(1, Qt.Orientation.Horizontal, Qt.ItemDataRole.ToolTipRole)
+
+
+def test_progress_says_what_is_shown_and_judged(findings: Findings) -> None:
+    first, second = (finding.id for finding in findings.items[:2])
+    count = len(findings)
+    assert progress(findings, (), count, ()) == f"{summary(findings)}, 0 judged"
+    assert progress(findings, {first}, 1, {first, second}) == (
+        f"{summary(findings)} (1 shown), 1 judged, 1 ≈ false"
+    )

@@ -115,3 +115,22 @@ def test_a_filter_follows_the_review(table: ReviewTable, findings: Findings, sca
     assert table.order() == [first]
     table.select([findings.items[1].id])
     assert table.ids() == ()
+
+
+def test_size_and_score_filter_together_with_the_verdict(table: ReviewTable, findings: Findings) -> None:
+    sizes = sorted(finding.volume_mm3 for finding in findings)
+    peaks = sorted(finding.peak for finding in findings)
+    # Most findings are of one voxel, so that the third largest tells them apart.
+    size, peak = sizes[-3], peaks[-3]
+    for least_mm3, least_score in ((size, 0.0), (0.0, peak), (size, peak)):
+        table.show_only("all", least_mm3=least_mm3, least_score=least_score)
+        wanted = [one.id for one in findings if one.volume_mm3 >= least_mm3 and one.peak >= least_score]
+        assert table.order() == wanted
+        assert 0 < len(wanted) < len(findings)
+    table.show_only("real", least_mm3=sizes[0])
+    assert table.order() == []
+
+
+def test_a_tip_says_millilitres(table: ReviewTable, findings: Findings) -> None:
+    tip = table.review_model.data(table.review_model.index(0, 0), Qt.ItemDataRole.ToolTipRole)
+    assert f"{findings.items[0].volume_mm3 / 1000:.2f} ml" in tip

@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
 from napari_anomaly.plugin.engine import Device
+from napari_anomaly.plugin.preferences import keep_preference
 from napari_anomaly.plugin.run_section import RunSection
 from napari_anomaly.progress import Progress
 
@@ -145,3 +146,22 @@ def test_the_choice_of_volume(section: RunSection) -> None:
     assert section.badge.text() == "oblique 12°"
     section.show_extras("", 1, 0)
     assert not section.extras.isVisible()
+
+
+def test_it_begins_with_what_the_reader_prefers(qtbot: QtBot) -> None:
+    keep_preference("detector", "chest-ct")
+    keep_preference("device", "cuda")
+    section = RunSection(("brain-mri", "chest-ct"))
+    qtbot.addWidget(section)
+    assert (section.chosen_detector, section.chosen_device) == ("chest-ct", "cuda")
+    # A device that is not there is not insisted on.
+    section.set_devices((Device("auto", "automatic: CPU"), Device("cpu", "CPU")))
+    assert section.chosen_device == "auto"
+
+
+def test_a_preferred_file_is_a_detector_too(qtbot: QtBot, tmp_path: Path) -> None:
+    keep_preference("detector", str(tmp_path / "mine.safetensors"))
+    section = RunSection(("brain-mri",))
+    qtbot.addWidget(section)
+    assert section.chosen_detector == tmp_path / "mine.safetensors"
+    assert section.detector.currentText() == "mine.safetensors"

@@ -3,6 +3,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
 
+from napari_anomaly.findings import find
 from napari_anomaly.geometry import Geometry
 from napari_anomaly.plugin.layers import scan_layer
 from napari_anomaly.plugin.view import (
@@ -13,8 +14,10 @@ from napari_anomaly.plugin.view import (
     patient_place,
     set_plane,
     true_status,
+    worst_slice,
 )
 from napari_anomaly.scan import Scan
+from phantoms import a_map
 
 
 @pytest.fixture
@@ -116,3 +119,16 @@ def test_the_status_is_true_for_an_oblique_scan() -> None:
     place = patient_place(scan.geometry.index_to_mm(index))
     assert status["coords"] == place
     assert status["coordinates"] == f"{place}   17"
+
+
+def test_the_worst_slice_is_where_most_and_highest_scores_are() -> None:
+    score = np.zeros((6, 7, 8), dtype=np.float32)
+    score[1, 2:5, 2:5] = 0.95
+    score[1, 3, 3] = 0.96
+    score[4, 5, 5:7] = 0.9999
+    findings = find(a_map(score), 0.9)
+    broad, bright = sorted(findings, key=lambda one: -one.voxels)
+    assert worst_slice(findings, score, 0) == (1, 3, 3)
+    assert worst_slice(findings, score, 1)[1] == 5
+    assert worst_slice(findings, score, 0, {broad.id})[0] == 4
+    assert worst_slice(findings, score, 0, {broad.id, bright.id}) is None

@@ -1,6 +1,9 @@
 """The worklist in a real window, together with the reading dock."""
 
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import napari
@@ -104,6 +107,9 @@ def test_one_key_opens_the_next_in_the_same_layers(
     first = reading.desk.case
     layers = list(reading.viewer.layers)
     assert statuses(worklist)["two"] == "in progress"
+    who, since = (worklist.model.index(0, column).data() for column in (5, 6))
+    assert who == reader_name()
+    assert re.fullmatch(r"\d\d:\d\d", since)
     reading.mode.click()
     reading.judge(Verdict.REAL)
     first_id = next(iter(reading.review.verdicts))
@@ -142,6 +148,15 @@ def test_a_scan_of_another_reader_is_left_alone(
     worklist.open_next()
     assert "Every scan of this list is read" in worklist.message.text()
     assert worklist.worklist.rows()[1].reader == reader_name()
+
+
+def test_what_did_not_happen_today_has_its_date(docks: tuple[WorklistPanel, ReviewPanel]) -> None:
+    worklist, _ = docks
+    row = replace(
+        worklist.worklist.rows()[0], reader="ann", since=datetime(2026, 3, 1, 12, tzinfo=UTC).isoformat()
+    )
+    worklist.model.set_rows([row], None)
+    assert worklist.model.index(0, 6).data() == "2026-03-01"
 
 
 def test_a_list_that_is_not_there(docks: tuple[WorklistPanel, ReviewPanel], tmp_path: Path) -> None:

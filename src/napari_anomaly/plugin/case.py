@@ -21,6 +21,7 @@ from napari_anomaly.plugin.display import step_of
 from napari_anomaly.plugin.engine import Outcome
 from napari_anomaly.plugin.ghosts import dashed
 from napari_anomaly.plugin.layers import scan_layer, scan_of
+from napari_anomaly.plugin.preferences import preferences
 from napari_anomaly.plugin.result_layers import ResultLayers, Strokes
 from napari_anomaly.plugin.review_place import folder_for
 from napari_anomaly.plugin.windows import Window, windows_for
@@ -55,6 +56,8 @@ class Case:
         Whether what was judged false stays visible as a dashed outline in grey.
     newest
         Voxel, as flat index, of what the reader has just added or changed; the findings to come choose it.
+    judged_false
+        Those of the shown findings that were judged false, by id.
     shown
         The findings on the screen; those of a moment ago while new ones are being computed.
     remarks
@@ -75,7 +78,7 @@ class Case:
         self.chosen: tuple[int, ...] = ()
         self.ghosts = False
         self.shown: Findings | None = None
-        self._false: frozenset[int] = frozenset()
+        self.judged_false: frozenset[int] = frozenset()
         self._listening: Labels | None = None
         self._painting = False
         self.session.settings_changed.connect(self._show_settings)
@@ -117,7 +120,7 @@ class Case:
         self.session.open(scan)
         self.windows = windows_for(scan)
         self.chosen, self.shown, self.remarks = (), None, ()
-        self._false = frozenset()
+        self.judged_false = frozenset()
         data, keywords, _ = scan_layer(scan)
         self.layers.hide()
         self.layer.data = data
@@ -131,7 +134,10 @@ class Case:
 
     def show_result(self, outcome: Outcome) -> None:
         """Show what the detector made of the scan, and go on with its review where there is one."""
+        before, wanted = self.session.map, preferences().threshold
         self.session.set_result(outcome.result)
+        if wanted and (before is None or before.detector_sha256 != outcome.result.map.detector_sha256):
+            self.session.threshold = wanted
         self.chosen, self.shown = (), None
         self.resume()
         self._show_settings()
@@ -203,9 +209,9 @@ class Case:
         mask
             1 where there is a finding; it is taken over and must not be used further.
         """
-        self._false = self._judged_false(findings)
+        self.judged_false = self._find_judged_false(findings)
         for finding in findings:
-            if finding.id in self._false:
+            if finding.id in self.judged_false:
                 mask[finding.slices][findings.labels[finding.slices] == finding.rank] = 0
         self.layers.show_mask(mask, self.scan)
         self.shown = findings
@@ -217,11 +223,11 @@ class Case:
         findings = self.session.findings if self.session.has_findings else None
         if findings is None:
             return
-        before, self._false = self._false, self._judged_false(findings)
+        before, self.judged_false = self.judged_false, self._find_judged_false(findings)
         changes = [
             (finding.slices, findings.labels[finding.slices] == finding.rank, finding.id in before)
             for finding in findings
-            if (finding.id in before) != (finding.id in self._false)
+            if (finding.id in before) != (finding.id in self.judged_false)
         ]
         if changes:
             self.layers.change_mask(changes)
@@ -256,10 +262,10 @@ class Case:
     def _warn_of_ghosts(self, strokes: Strokes) -> None:
         """Say so where the reader painted into a finding that stays out of the mask."""
         flat, values = strokes
-        if self.shown is None or not self._false:
+        if self.shown is None or not self.judged_false:
             return
         touched = np.unique(self.shown.labels.reshape(-1)[flat[values > 0]])
-        ranks = [one.rank for one in self.shown if one.id in self._false and one.rank in touched]
+        ranks = [one.rank for one in self.shown if one.id in self.judged_false and one.rank in touched]
         if ranks:
             self.problem.emit(
                 ReviewError(
@@ -313,14 +319,14 @@ class Case:
             self.newest = int(np.ravel_multi_index(index, supervoxels.ids.shape))
         return bool(flat.size)
 
-    def _judged_false(self, findings: Findings) -> frozenset[int]:
+    def _find_judged_false(self, findings: Findings) -> frozenset[int]:
         review = self.session.review
         verdicts = judged(review, (finding.id for finding in findings))
         return frozenset(key for key, verdict in verdicts.items() if verdict is Verdict.FALSE_POSITIVE)
 
     def show_plane(self) -> None:
         """Draw ghosts for the plane that is looked at."""
-        if self.ghosts and self._false:
+        if self.ghosts and self.judged_false:
             self.choose(self.chosen)
 
     def _show_marks(self, findings: Findings) -> None:
@@ -328,7 +334,7 @@ class Case:
         axis = None if dims.ndisplay == 3 else int(dims.order[0])
         regions = [
             (finding.slices, dashed(inside, axis) if value == 2 else inside, value)
-            for value, wanted in ((2, self._false if self.ghosts else ()), (1, self.chosen))
+            for value, wanted in ((2, self.judged_false if self.ghosts else ()), (1, self.chosen))
             for finding in findings
             if finding.id in wanted
             for inside in (findings.labels[finding.slices] == finding.rank,)
@@ -372,12 +378,13 @@ class Case:
 
     def default_path(self, kind: str) -> Path:
         """Suggest where to export to: beside the scan, in its own format, under its own name."""
-        source = self.scan.source
+        source, wanted = self.scan.source, preferences().exports
         folder = source.path.parent if source.path is not None else Path.cwd()
         suffix = ".tif" if source.format == "tiff" else ".nii.gz"
         return folder / f"{self.scan.name}_{kind}{suffix}"
 
 
+        folder = Path(wanted).expanduser() if wanted else folder
 def reading(path: Path, volume: int) -> Steps[Scan]:
     """Read one volume of a file."""
     yield Progress(0, 0, "reading")

@@ -1,5 +1,6 @@
 """The table of findings: worst first; a click or an arrow key goes there."""
 
+from collections.abc import Container
 from typing import Any
 
 from psygnal import Signal
@@ -11,7 +12,7 @@ from napari_anomaly.geometry import Unit
 from napari_anomaly.plugin.threshold_section import format_score
 from napari_anomaly.plugin.view import patient_place
 
-__all__ = ["FindingsModel", "FindingsTable", "summary"]
+__all__ = ["FindingsModel", "FindingsTable", "progress", "summary"]
 
 _TOOLTIPS = (
     "Rank: 1 is the most unusual",
@@ -33,6 +34,25 @@ def summary(findings: Findings) -> str:
     else:
         size = f"{voxels} voxels"
     return f"{count} finding{'' if count == 1 else 's'}, {size}"
+
+
+def progress(findings: Findings, said: Container[int], shown: int, likes: Container[int]) -> str:
+    """Say how far a reading is: ``7 findings, 12.4 ml (3 shown), 2 judged, 1 ≈ false``.
+
+    Parameters
+    ----------
+    findings
+        What there is.
+    said, likes
+        Ids of those that are judged, and of those that are like one that was rejected.
+    shown
+        How many of them the table shows.
+    """
+    judged = sum(one.id in said for one in findings)
+    alike = sum(one.id in likes and one.id not in said for one in findings)
+    less = "" if shown == len(findings) else f" ({shown} shown)"
+    like = f", {alike} ≈ false" if alike else ""
+    return f"{summary(findings)}{less}, {judged} judged{like}"
 
 
 class FindingsModel(QAbstractTableModel):

@@ -39,7 +39,7 @@ class JudgeSection(QWidget):
     Parameters
     ----------
     acts
-        What the plain buttons do: ``"previous"``, ``"next"``, ``"unjudged"``, ``"undo"``, ``"redo"``,
+        What the plain buttons do: ``"previous"``, ``"next"``, ``"unjudged"``, ``"worst"``, ``"undo"``, ``"redo"``,
         ``"split"``, ``"split_along"``, ``"merge"``.
 
     Attributes
@@ -70,7 +70,7 @@ class JudgeSection(QWidget):
         layout.addLayout(row(caption("&Note", self.note), self.note, stretch=1))
         for buttons in (
             (self.real, self.false, self.unsure, self.back),
-            (self.previous, self.next, self.unjudged),
+            (self.previous, self.next, self.unjudged, self.worst),
             (self.undo, self.redo, self.split, self.merge),
             tuple(self.tools.values()),
         ):
@@ -116,7 +116,13 @@ class JudgeSection(QWidget):
         self.previous = button("Previous", "Go to the finding above in the table (P)", acts["previous"])
         self.next = button("Next", "Go to the finding below in the table (N)", acts["next"])
         self.unjudged = button(
-            "Next unjudged", "Go to the next finding that you have not judged (space)", acts["unjudged"]
+            "Unjudged", "Go to the next finding that you have not judged (space)", acts["unjudged"]
+        )
+        self.worst = button(
+            "Worst slice",
+            "Go to the most suspicious slice of this plane: where findings that you have not judged false are "
+            "largest and score highest (W)",
+            acts["worst"],
         )
         self.undo = button(
             "Undo", "Take your last step back: verdict, note or drawing (Ctrl+Z)", acts["undo"]

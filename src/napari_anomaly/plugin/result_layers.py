@@ -16,6 +16,7 @@ from napari.utils.colormaps import Colormap, ensure_colormap
 
 from napari_anomaly.plugin.display import TOP, Display, step_of
 from napari_anomaly.plugin.layers import ROLE, SCAN, VALUE, Role, lock, marks, outline
+from napari_anomaly.plugin.preferences import preferences
 from napari_anomaly.scan import Scan
 
 __all__ = ["Place", "ResultLayers", "Strokes"]
@@ -96,8 +97,9 @@ class ResultLayers:
         self._image("proxies", image, scan, visible=False, colormap="gray", contrast_limits=window, **plain)
         self._labels("supervoxels", ids, scan, visible=False, opacity=0.5)
         over = {"opacity": 0.8, "blending": "translucent_no_depth", "contrast_limits": self._limits}
+        colours = preferences().colours
         self._show_residual(display.residual, scan, {**over, **plain})
-        self._image("map", self._codes, scan, colormap=_ramp(), **over, **plain)
+        self._image("map", self._codes, scan, colormap=_ramp(colours), **over, **plain)
         map_layer = self._find("map")
         if map_layer is not None:
             map_layer.metadata[VALUE] = display.anomaly_map
@@ -110,7 +112,8 @@ class ResultLayers:
     ) -> None:
         if codes is not None:
             limits = (step_of(_RESIDUAL_FROM) - 0.5, float(TOP))
-            ramp = _ramp("viridis", "second opinion")
+            # another one than the map's
+            ramp = _ramp("inferno" if preferences().colours == "viridis" else "viridis", "second opinion")
             look = {**look, "contrast_limits": limits, "colormap": ramp, "visible": False}
             self._image("residual", codes, scan, **look)
             return

@@ -1,17 +1,33 @@
 """The keys of review mode: bound while it is on, and nothing of napari's own is changed for it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QKeySequence
-from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QLineEdit, QPlainTextEdit, QTextEdit, QWidget
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QApplication,
+    QLineEdit,
+    QPlainTextEdit,
+    QTextEdit,
+    QWidget,
+)
 
-__all__ = ["OWN_KEYS", "Key", "ReviewKeys"]
+from napari_anomaly.plugin.preferences import KeysPreset
+
+__all__ = ["OWN_KEYS", "PRESETS", "Key", "ReviewKeys", "as_preset", "retell"]
 
 OWN_KEYS = "napari_anomaly_own_keys"
 """Property of a window beside the first one: names of keys that it needs itself."""
+
+PRESETS: dict[KeysPreset, Mapping[str, str]] = {
+    "letters": {},
+    "left hand": {"U": "Q", "N": "V", "Shift+N": "Shift+V", "P": "Z"},
+}
+"""What keys are called instead. The left hand reaches the others of judging as they are: R, F, W, space."""
 
 _TYPING = (QLineEdit, QTextEdit, QPlainTextEdit, QAbstractSpinBox)
 _SAME = {"Enter": "Return", "Ctrl+Y": "Ctrl+Shift+Z"}
@@ -34,6 +50,21 @@ class Key:
     name: str
     text: str
     act: Callable[[], object]
+
+
+def as_preset(keys: tuple[Key, ...], preset: KeysPreset) -> tuple[Key, ...]:
+    """Give the same keys with the names of a preset."""
+    names = PRESETS[preset]
+    return tuple(replace(key, name=names.get(key.name, key.name)) for key in keys)
+
+
+def retell(dock: QWidget, preset: KeysPreset) -> None:
+    """Have the tooltips of buttons name the keys of a preset: ``(N)`` at the end of one is ``(V)`` then."""
+    for made in dock.findChildren(QAbstractButton):
+        for before, after in PRESETS[preset].items():
+            if made.toolTip().endswith(f"({before})"):
+                made.setToolTip(f"{made.toolTip().removesuffix(f'({before})')}({after})")
+                break
 
 
 class ReviewKeys(QObject):

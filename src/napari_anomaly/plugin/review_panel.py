@@ -14,18 +14,20 @@ from napari_anomaly.plugin.beside import PreviousScan
 from napari_anomaly.plugin.case import Case
 from napari_anomaly.plugin.compare_readers import CompareReaders
 from napari_anomaly.plugin.desk import Desk, desk_of
-from napari_anomaly.plugin.findings_table import summary
+from napari_anomaly.plugin.filter_section import FilterSection
+from napari_anomaly.plugin.findings_table import progress
 from napari_anomaly.plugin.judge_section import JudgeSection
 from napari_anomaly.plugin.key_sheet import KeySheet
 from napari_anomaly.plugin.layers import is_scan
 from napari_anomaly.plugin.message import Message, words_for
-from napari_anomaly.plugin.parts import WIDTH, button, row, slim_combo, words
+from napari_anomaly.plugin.parts import WIDTH, button, row, words
+from napari_anomaly.plugin.preferences import preferences
 from napari_anomaly.plugin.recalling import Recalling
 from napari_anomaly.plugin.review_export import ReviewExport
-from napari_anomaly.plugin.review_keys import Key, ReviewKeys
-from napari_anomaly.plugin.review_table import FILTERS, ReviewTable, Show
+from napari_anomaly.plugin.review_keys import Key, ReviewKeys, as_preset, retell
+from napari_anomaly.plugin.review_table import ReviewTable
 from napari_anomaly.plugin.tools import Tool, Tools
-from napari_anomaly.plugin.view import Plane, jump, set_plane
+from napari_anomaly.plugin.view import Plane, jump, set_plane, worst_slice
 from napari_anomaly.review import Change, Review, Verdict, judged
 
 __all__ = ["ReviewPanel"]
@@ -42,7 +44,6 @@ class ReviewPanel(QWidget):
     ----------
     napari_viewer
         The viewer that the dock belongs to.
-
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
@@ -76,9 +77,8 @@ class ReviewPanel(QWidget):
         self.help = button("?", "Show the keys of review mode (?)", self.show_keys)
         self.help.setFixedWidth(28)
         self.scan = words("The scan that is being read")
-        self.filter = slim_combo("Show only findings with this verdict")
-        for show, text in FILTERS.items():
-            self.filter.addItem(text, show)
+        self.filters = FilterSection()
+        self.filter = self.filters.verdict
         self.ghosts = QCheckBox("&ghosts")
         self.ghosts.setToolTip(
             "Keep what you judged false visible, dashed in grey; it stays out of the mask (G)"
@@ -96,6 +96,7 @@ class ReviewPanel(QWidget):
                 "previous": self.previous,
                 "next": self.next,
                 "unjudged": self.next_unjudged,
+                "worst": self.worst,
                 "undo": self.undo,
                 "redo": self.redo,
                 "split": self.split,
@@ -106,8 +107,9 @@ class ReviewPanel(QWidget):
         self.previous_scan = PreviousScan(self.desk, self.message)
         self.compare = CompareReaders(self.desk, self.message)
         self.out = ReviewExport(self.desk, self.message, self.compare)
-        self.sheet = KeySheet(self, self._keys())
-        self.keys = ReviewKeys(self, self._keys())
+        keys = as_preset(self._keys(), preferences().keys)
+        self.sheet = KeySheet(self, keys)
+        self.keys = ReviewKeys(self, keys)
 
     def _keys(self) -> tuple[Key, ...]:
         say, take, plane = self.judge, self.take, self._plane
@@ -119,6 +121,7 @@ class ReviewPanel(QWidget):
             Key("Space", "next finding that is not judged", self.next_unjudged),
             Key("N", "next finding", self.next),
             Key("P", "previous finding", self.previous),
+            Key("W", "most suspicious slice of this plane", self.worst),
             Key("Return", "go to the chosen finding, in all planes", self.centre),
             Key("Shift+N", "this scan is read: next one of the worklist", self.next_scan),
             Key("T", "type a note", self._type_note),
@@ -148,10 +151,9 @@ class ReviewPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 6, 8, 6)
         layout.setSpacing(5)
-        layout.addLayout(row(self.mode, self.help, stretch=0))
+        layout.addLayout(row(self.mode, self.help, self.ghosts, self.remember, stretch=0))
         layout.addLayout(row(self.scan, self.previous_scan, stretch=0))
-        layout.addLayout(row(self.filter, self.ghosts, self.remember, stretch=0))
-        for widget in (self.count, self.message):
+        for widget in (self.filters, self.count, self.message):
             layout.addWidget(widget)
         layout.addWidget(self.table, 1)
         layout.addWidget(self.judge_)
@@ -159,6 +161,7 @@ class ReviewPanel(QWidget):
         self.setMinimumWidth(WIDTH)
         # as wide as all columns of the table: whoever has the room sees them without scrolling
         self.setMaximumWidth(2 * WIDTH + 40)
+        retell(self, preferences().keys)
 
     def _connect(self) -> None:
         desk = self.desk
@@ -171,7 +174,7 @@ class ReviewPanel(QWidget):
             (desk.problem, self._on_problem),
         )
         self.mode.toggled.connect(self._on_mode)
-        self.filter.activated.connect(lambda _: self._on_filter())
+        self.filters.changed.connect(self._on_filter)
         self.ghosts.toggled.connect(self._on_ghosts)
         self.remember.toggled.connect(self._on_remember)
         self.recalling.changed.connect(self._on_likes)
@@ -250,6 +253,20 @@ class ReviewPanel(QWidget):
             finding = self.findings.by_id(finding_id) if self.findings is not None else None
             if finding is not None:
                 self._go_to(finding)
+
+    def worst(self) -> None:
+        """Go to the most suspicious slice of the plane on the screen, and choose the finding there."""
+        case, findings = self.desk.case, self.findings
+        if case is None or findings is None or case.session.map is None:
+            return
+        axis = 0 if self.viewer.dims.ndisplay == 3 else int(self.viewer.dims.order[-3])
+        place = worst_slice(findings, case.session.map.score, axis, case.judged_false)
+        if place is None:
+            self.message.note("There is no finding left that you have not judged false.")
+            return
+        with self.desk.drawn_once():
+            self.table.select([findings.items[int(findings.labels[place]) - 1].id])
+            jump(self.viewer, case.layer, place)
 
     def undo(self) -> None:
         """Take the last step back, and show what it was about."""
@@ -357,7 +374,8 @@ class ReviewPanel(QWidget):
             self.take("look")
 
     def _on_filter(self) -> None:
-        self.table.show_only(cast(Show, self.filter.currentData()))
+        self.filters.apply(self.table)
+        self._show_count()
 
     def _on_ghosts(self, on: bool) -> None:
         if self.desk.case is not None:
@@ -402,7 +420,7 @@ class ReviewPanel(QWidget):
         self.compare.put_away()
         self.scan.setText(case.scan.name if case is not None else "no scan is open")
         mapped = case is not None and case.session.map is not None
-        for widget in (self.table, self.judge_, self.out, self.filter, self.ghosts):
+        for widget in (self.table, self.judge_, self.out, self.filters, self.ghosts):
             widget.setEnabled(mapped)
         self.table.set_findings(None, None)
         if self.tools.tool != "look":
@@ -414,6 +432,7 @@ class ReviewPanel(QWidget):
     def _on_findings(self) -> None:
         case = self.desk.case
         if case is not None and case.session.has_findings and case.shown is not None:
+            self.filters.show_unit(case.scan.geometry.unit)
             self.table.set_findings(case.shown, case.scan.source)
             self._choose_newest(case, case.shown)
             if self._welcomed is not case:
@@ -450,9 +469,7 @@ class ReviewPanel(QWidget):
             self.count.setText("counting")
         else:
             said = judged(self.review, (finding.id for finding in self.findings))
-            likes = sum(one.id in self.recalling.likes and one.id not in said for one in self.findings)
-            like = f", {likes} ≈ false" if likes else ""
-            self.count.setText(f"{summary(self.findings)}, {len(said)} judged{like}")
+            self.count.setText(progress(self.findings, said, len(self.table.order()), self.recalling.likes))
 
     def _on_problem(self, error: Exception) -> None:
         self.message.error(words_for(error))

@@ -9,6 +9,7 @@ from platformdirs import user_config_path, user_data_path
 
 from napari_anomaly.errors import ScanError
 from napari_anomaly.io.atomic import together
+from napari_anomaly.plugin.preferences import keep_preference, preferences
 from napari_anomaly.samples import SAMPLES, sample_path
 from napari_anomaly.scan import Scan
 
@@ -39,6 +40,9 @@ def chosen_folder() -> Path | None:
     named = os.environ.get(VARIABLE)
     if named:
         return Path(named)
+    preferred = preferences().reviews
+    if preferred:
+        return Path(preferred).expanduser()
     with suppress(OSError, ValueError, TypeError, KeyError):
         return Path(json.loads(_settings().read_text(encoding="utf-8"))["reviews"])
     return None
@@ -52,7 +56,12 @@ def choose_folder(folder: Path | None) -> None:
     ScanError
         If it cannot be remembered.
     """
+    # One place alone remembers it: where napari has preferences for plugins, it is shown and changed there, too.
+    if keep_preference("reviews", "" if folder is None else str(folder)):
+        folder = None
     path = _settings()
+    if folder is None and not path.exists():
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

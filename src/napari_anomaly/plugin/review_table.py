@@ -198,6 +198,8 @@ class ReviewModel(QAbstractTableModel):
             f"score {format_score(finding.peak)}, on average {format_score(finding.mean)}",
             f"{last - first + 1} axial slices, {first} to {last}",
         ]
+        if self._unit == "mm":
+            lines.append(f"{finding.volume_mm3 / 1000:.2f} ml, {finding.diameter_mm:.1f} mm at its longest")
         if finding.stability is not None:
             lines.append(f"{finding.stability:.0%} of it is found again in the mirror image")
         if review is not None and self.verdict(row) is not None:
@@ -216,17 +218,22 @@ class _Filter(QSortFilterProxyModel):
         super().__init__(parent)
         self._model = model
         self._show: Show = "all"
+        self._least_mm3 = 0.0
+        self._least_score = 0.0
         self.setSourceModel(model)
         self.setSortRole(_SORT)
         self.setDynamicSortFilter(True)
 
-    def show(self, what: Show) -> None:
+    def show(self, what: Show, least_mm3: float, least_score: float) -> None:
         """Let these through."""
-        self._show = what
+        self._show, self._least_mm3, self._least_score = what, least_mm3, least_score
         self.invalidateFilter()
 
     def filterAcceptsRow(self, row: int, parent: QModelIndex) -> bool:  # noqa: N802 (Qt's name)
         """Tell whether a finding is shown."""
+        finding = self._model.finding(row)
+        if finding is None or finding.volume_mm3 < self._least_mm3 or finding.peak < self._least_score:
+            return False
         if self._show == "all":
             return True
         verdict = self._model.verdict(row)
@@ -303,9 +310,17 @@ class ReviewTable(QTableView):
         """Mark findings that are like one that was rejected; they go after others of as high a score."""
         self.review_model.set_likes(likes)
 
-    def show_only(self, what: Show) -> None:
-        """Filter by verdict."""
-        self._filter.show(what)
+    def show_only(self, what: Show, *, least_mm3: float = 0.0, least_score: float = 0.0) -> None:
+        """Filter by verdict, volume and peak score; what is left out stays in the mask.
+
+        Parameters
+        ----------
+        what
+            Which verdict.
+        least_mm3, least_score
+            Smallest volume in mm3, and lowest peak score, 0 to 1.
+        """
+        self._filter.show(what, least_mm3, least_score)
 
     def order(self) -> list[int]:
         """Give the ids of the findings that are shown, from top to bottom."""

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QGridLayout, QProgressBar, QS
 
 from napari_anomaly.plugin.engine import AUTOMATIC, Device
 from napari_anomaly.plugin.parts import button, caption, row, slim_combo, words
+from napari_anomaly.plugin.preferences import Preferences, preferences
 from napari_anomaly.progress import Progress
 
 __all__ = ["RunSection"]
@@ -40,6 +41,7 @@ class RunSection(QWidget):
         self._build_choices(detectors)
         self._build_buttons()
         self._build_places()
+        self._prefer(preferences())
         self.show_idle()
 
     def _build_choices(self, detectors: Sequence[str]) -> None:
@@ -158,6 +160,15 @@ class RunSection(QWidget):
         """Choose a scan that is offered."""
         if layer in self._layers:
             self.scan.setCurrentIndex(self._layers.index(layer))
+
+    def _prefer(self, wishes: Preferences) -> None:
+        """Begin with the detector and the device that the reader prefers; what is not there is told on Detect."""
+        if wishes.detector:
+            known = self.detector.findData(wishes.detector) >= 0
+            self.choose_detector(wishes.detector if known else Path(wishes.detector).expanduser())
+        if wishes.device != AUTOMATIC:
+            self.device.addItem(wishes.device, wishes.device)
+            self.device.setCurrentIndex(1)
 
     def choose_detector(self, name: str | Path) -> None:
         """Choose a detector by name or file."""

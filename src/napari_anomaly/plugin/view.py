@@ -1,14 +1,16 @@
 """Planes, places and the words for them: what the viewer looks at."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Float, Float32, Num
 from napari.components import ViewerModel
 from napari.layers import Layer
 
 from napari_anomaly import extras
+from napari_anomaly.anomaly import to_decades
+from napari_anomaly.findings import Findings
 from napari_anomaly.geometry import Geometry
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "set_plane",
     "set_slab",
     "true_status",
+    "worst_slice",
 ]
 
 Plane: TypeAlias = Literal["axial", "coronal", "sagittal", "3d"]
@@ -128,6 +131,46 @@ def jump(viewer: ViewerModel, layer: Layer, index: Sequence[float]) -> None:
         centre = list(_camera(viewer).center)
         centre[-2:] = [float(world[axis]) for axis in shown]
         _camera(viewer).center = tuple(centre)
+
+
+def worst_slice(
+    findings: Findings,
+    score: Float32[np.ndarray, "z y x"],
+    axis: int,
+    without: Container[int] = (),
+) -> tuple[int, int, int] | None:
+    """Give the most suspicious slice: where the findings together hold most, each voxel by the decades of its score.
+
+    Parameters
+    ----------
+    findings
+        What was found.
+    score
+        Calibrated scores.
+    axis
+        What the slices are counted along, 0 to 2.
+    without
+        Ids of findings that do not count.
+
+    Returns
+    -------
+    tuple of int or None
+        The voxel (z, y, x) of that slice with the highest score; None where nothing counts.
+    """
+    counted = [finding for finding in findings if finding.id not in without]
+    if not counted:
+        return None
+    others = tuple(other for other in range(3) if other != axis)
+    sums = np.zeros(score.shape[axis])
+    for finding in counted:
+        inside = findings.labels[finding.slices] == finding.rank
+        sums[finding.slices[axis]] += (to_decades(score[finding.slices]) * inside).sum(axis=others)
+    place = [slice(None)] * 3
+    place[axis] = slice(int(sums.argmax()), int(sums.argmax()) + 1)
+    ranks = np.isin(findings.labels[tuple(place)], [finding.rank for finding in counted])
+    best = np.unravel_index(np.where(ranks, score[tuple(place)], -1.0).argmax(), ranks.shape)
+    z, y, x = (int(index) + (place[one].start or 0) for one, index in enumerate(best))
+    return z, y, x
 
 
 def _in_sight(viewer: ViewerModel, layer: Layer, index: Sequence[float]) -> bool:

@@ -1,6 +1,7 @@
 """The dock of the worklist: many scans, the most unusual first; the next one is ready before it is wanted."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from napari_anomaly.plugin.engine import Outcome
 from napari_anomaly.plugin.jobs import Jobs, Listener
 from napari_anomaly.plugin.message import Message, words_for
 from napari_anomaly.plugin.parts import WIDTH, button, row, words
+from napari_anomaly.plugin.preferences import preferences
 from napari_anomaly.progress import Progress, Steps
 from napari_anomaly.review import judged
 from napari_anomaly.scan import Scan
@@ -27,7 +29,7 @@ from napari_anomaly.worklist import Row, Worklist
 
 __all__ = ["Fetched", "WorklistPanel", "fetching"]
 
-_TITLES = ("scan", "score", "found", "ml", "status", "reader")
+_TITLES = ("scan", "score", "found", "ml", "status", "reader", "since")
 _TOOLTIPS = (
     "Name of the scan",
     "How many of 100 normal scans are less unusual than this one",
@@ -35,6 +37,7 @@ _TOOLTIPS = (
     "Their volume together, in millilitres",
     "Whether it was read; why it cannot be",
     "Who reads it, or has read it",
+    "Since when it is being read, or when it was read: time of day, or the date, by this machine's clock",
 )
 
 
@@ -117,11 +120,21 @@ def _text(scan: Row, column: int, *, is_open: bool) -> str:
         return scan.status if scan.state == "ready" else {"waiting": "waits", "failed": "failed"}[scan.state]
     if column == 5:
         return scan.reader
+    if column == 6:
+        return _time(scan)
     if scan.state != "ready":
         return ""
     score = "" if scan.scan_score is None else str(int(100 * scan.scan_score + 1e-6))
     volume = "" if scan.volume_ml is None else f"{scan.volume_ml:.1f}"
     return (score, "" if scan.findings is None else str(scan.findings), volume)[column - 1]
+
+
+def _time(scan: Row) -> str:
+    """Give the time of day of what happened today, and the date of what did not."""
+    if not (scan.reader and scan.since):
+        return ""
+    then = datetime.fromisoformat(scan.since).astimezone()
+    return f"{then:%H:%M}" if then.date() == datetime.now().astimezone().date() else f"{then:%Y-%m-%d}"
 
 
 def _who(scan: Row) -> str:
@@ -178,7 +191,7 @@ class WorklistPanel(QWidget):
             rows.setDefaultSectionSize(20)
             header.setStretchLastSection(True)
             header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-        for column, width in enumerate((84, 42, 44, 36, 76)):
+        for column, width in enumerate((72, 38, 42, 34, 66, 48)):
             self.table.setColumnWidth(column, width)
         self.next = button(
             "This one is read: next scan",
@@ -201,7 +214,7 @@ class WorklistPanel(QWidget):
     def ask(self) -> None:
         """Ask which worklist, and open it."""
         chosen, _ = QFileDialog.getOpenFileName(
-            self, "Open a worklist", "", "Worklists (*.sqlite *.db);;All files (*)"
+            self, "Open a worklist", preferences().worklists, "Worklists (*.sqlite *.db);;All files (*)"
         )
         if chosen:
             self.open_list(Path(chosen))
