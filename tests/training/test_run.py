@@ -6,6 +6,7 @@ import torch
 
 from napari_anomaly.detector import checkpoint
 from napari_anomaly.errors import DetectorError
+from napari_anomaly.networks.joint import JointNetwork
 from napari_anomaly.pretask.task import Difficulty
 from napari_anomaly.progress import drain
 from napari_anomaly.training.batch import Pool, make_batch
@@ -157,7 +158,14 @@ def test_a_run_that_begins_with_a_detector_has_its_weights_and_is_past_the_easy_
     assert same(weights(run.average.module), weights(earlier.network))
     assert same(weights(run.extraction), weights(earlier.extraction))
     assert (run.progress, run.stage) == (0, 1)
-    known = {"name": "earlier", "version": "2.1", "sha256": "ab" * 32, "steps": 70, "minutes": 3.5}
+    known = {
+        "name": "earlier",
+        "version": "2.1",
+        "region": "brain",
+        "sha256": "ab" * 32,
+        "steps": 70,
+        "minutes": 3.5,
+    }
     assert run.began_with == known
 
     save(run, tmp_path / "run.safetensors")
@@ -166,10 +174,26 @@ def test_a_run_that_begins_with_a_detector_has_its_weights_and_is_past_the_easy_
     assert other.began_with == known
 
 
-def test_a_detector_of_another_region_is_nothing_to_begin_with():
+def test_a_detector_of_another_region_lends_its_networks_and_keeps_its_atlas():
+    earlier = start(SETTINGS.model_copy(update={"seed": 9}), CPU)
+    earlier.network.atlas.fill_(0.5)
     run = start(SETTINGS, CPU)
-    with pytest.raises(DetectorError, match="earlier cannot be trained on: it is of the body"):
-        begin_with(run, detector_of(run, region="body"))
+    extraction = weights(run.extraction)
+    begin_with(run, detector_of(earlier, region="body"))
+    assert torch.equal(run.network.head.weight, earlier.network.head.weight)
+    assert torch.equal(run.average.module.head.weight, earlier.network.head.weight)
+    assert not run.network.atlas.any()
+    assert earlier.network.atlas.all()
+    assert same(weights(run.extraction), extraction)
+    # what is normal there has to be learned from the beginning
+    assert run.stage == run.progress == 0
+
+
+def test_a_detector_of_other_networks_is_nothing_to_begin_with():
+    run, small = start(SETTINGS, CPU), start(SETTINGS, CPU)
+    small.network = JointNetwork((2, 2, 2, 2), (2, 2, 2, 2))
+    with pytest.raises(DetectorError, match=r"detector earlier: its networks have \(2, 2, 2, 2\)"):
+        begin_with(run, detector_of(small))
     assert not run.began_with
 
 

@@ -125,6 +125,7 @@ def test_a_training_goes_on_from_a_detector_and_says_so(settings, trained, tmp_p
     assert told["began_with"] == {
         "name": "knee",
         "version": "1.0",
+        "region": "body",
         "sha256": checkpoint.load(settings.out).sha256,
         "steps": 2,
         "minutes": checkpoint.load(settings.out).provenance["minutes"],

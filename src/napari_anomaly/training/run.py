@@ -57,13 +57,13 @@ class Run:
     normals: tuple[str, ...] = ()
     """Names of the files that it learns from; empty where nobody said."""
     began_with: dict[str, str | float] = field(default_factory=dict)
-    """The detector whose weights it began with: name, version, sha256, and the steps and minutes of all that led to it;
-    empty for none."""
+    """The detector whose weights it began with: name, version, region, sha256, and steps and minutes of all that led to
+    it; empty for none."""
 
     @property
     def stage(self) -> float:
-        """How far along the curriculum is, 0 to 1: who begins with a detector has had the easy part."""
-        return 1.0 if self.began_with else self.progress
+        """How far along the curriculum is, 0 to 1: who begins with a detector of the region has had the easy part."""
+        return 1.0 if self.began_with.get("region") == self.settings.region else self.progress
 
     @property
     def progress(self) -> float:
@@ -100,30 +100,33 @@ def start(settings: TrainSettings, device: torch.device) -> Run:
 def begin_with(run: Run, detector: Detector) -> None:
     """Give a fresh run the weights of a detector, brain extraction included.
 
+    What a detector of the brain knows of edges, textures and what is painted serves any region; its atlas does not.
+
     Raises
     ------
     DetectorError
-        If the detector is of another region or of other networks than are trained here.
+        If the detector has other networks than are trained here.
     """
-    widths = run.network.plane.widths, run.network.volume.widths
-    if (detector.card.plane_widths, detector.card.volume_widths) != widths or (
-        detector.card.region != run.settings.region
-    ):
+    widths, card = (run.network.plane.widths, run.network.volume.widths), detector.card
+    if (card.plane_widths, card.volume_widths) != widths:
         raise DetectorError(
-            f"The detector {detector.name} cannot be trained on: it is of the {detector.card.region} with networks of "
-            f"{detector.card.plane_widths} and {detector.card.volume_widths} channels, and a training of the "
-            f"{run.settings.region} needs {widths[0]} and {widths[1]}. Begin with another one, or with none."
+            f"The training cannot begin with the detector {detector.name}: its networks have {card.plane_widths} "
+            f"and {card.volume_widths} channels, and {widths[0]} and {widths[1]} are trained. "
+            "Begin with another one, or with none."
         )
-    known = detector.network.state_dict()
+    known = dict(detector.network.state_dict())
+    if card.region != run.settings.region:
+        known["atlas"] = torch.zeros_like(known["atlas"])
     run.network.load_state_dict(known)
     run.average.module.load_state_dict(known)
-    if detector.extraction is not None:
+    if detector.extraction is not None and card.region == run.settings.region:
         run.extraction.load_state_dict(detector.extraction.state_dict())
     own, before = detector.provenance, detector.provenance.get("began_with", {})
     earlier = {key: own.get(key, 0) + before.get(key, 0) for key in ("steps", "minutes")}
     run.began_with = {
         "name": detector.name,
         "version": detector.version,
+        "region": card.region,
         "sha256": detector.sha256,
         **earlier,
     }

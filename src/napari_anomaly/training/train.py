@@ -85,7 +85,7 @@ def train(settings: TrainSettings) -> Generator[Progress, None, Path]:
     if run.progress < 1:
         subjects, heads = yield from _read(found, settings)
         if not resumed:
-            if not settings.begin_with:
+            if run.began_with.get("region") != settings.region:
                 yield from extract(run, subjects)
             save_run(run, checkpoint)
         subjects += _found_brains(run, heads)
@@ -93,7 +93,7 @@ def train(settings: TrainSettings) -> Generator[Progress, None, Path]:
     subjects, heads = yield from _read(held or found[:1], settings)
     subjects += _found_brains(run, heads)
     weights: dict[str, JointNetwork] = {"averaged": run.average.module.eval(), "last": run.network.eval()}  # type: ignore[dict-item]
-    if settings.begin_with:
+    if run.began_with.get("region") == settings.region:
         weights["midway"] = midway(load(settings.begin_with).network, weights["averaged"])
     ranked = yield from better(weights, subjects, seed=DRAWS)
     network = weights[next(iter(ranked))]
