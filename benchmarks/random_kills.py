@@ -2,6 +2,9 @@
 
     xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/random_kills.py --kills 100
 
+In parts, one after another, where the machine is wanted meanwhile: ``--kills 20 --seed 1 --sums sums.json``, then
+``--seed 1001`` with the same file, and so on.
+
 A reader presses keys and draws. After each act it tells, through a pipe, what its window shows; before each act it
 tells which finding comes next. SIGKILL comes at a random moment; the window that opens next must show the same, or the
 same and the one act that was under way.
@@ -15,7 +18,7 @@ import signal
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +63,20 @@ class Sums:
     under_way: int = 0
     lost: list[str] = field(default_factory=list)
     restarts_s: list[float] = field(default_factory=list)
+    seeds: list[int] = field(default_factory=list)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--sums", type=Path, help="what earlier parts came to; this one is added")
     options = parser.parse_args()
     rng, sums, before = random.Random(options.seed), Sums(), Told()
+    if options.sums is not None and options.sums.exists():
+        sums = Sums(**json.loads(options.sums.read_text(encoding="utf-8")))
+    sums.seeds.append(options.seed)
+    done = sums.kills
     case = balls(SIDE, range(STEP // 2, SIDE, STEP), [RADIUS])
     with tempfile.TemporaryDirectory() as folder:
         os.environ[VARIABLE] = folder
@@ -80,9 +89,11 @@ def main() -> None:
             if kill:
                 sums.restarts_s.append(opened - began)
                 compare(before, told.first, sums)
-            sums.kills, sums.acts, before = kill, sums.acts + told.acts, told
-            print(f"{kill}: {told.acts} acts, lost so far: {len(sums.lost)}", flush=True)
-    OUT.write_text(report(sums, options.seed), encoding="utf-8")
+            sums.kills, sums.acts, before = done + kill, sums.acts + told.acts, told
+            print(f"{sums.kills}: {told.acts} acts, lost so far: {len(sums.lost)}", flush=True)
+    if options.sums is not None:
+        options.sums.write_text(json.dumps(asdict(sums)), encoding="utf-8")
+    OUT.write_text(report(sums), encoding="utf-8")
     print(OUT.read_text(encoding="utf-8"))
 
 
@@ -218,14 +229,19 @@ def until(done: Any) -> None:
         wait(0.02)
 
 
-def report(sums: Sums, seed: int) -> str:
+def report(sums: Sums) -> str:
+    parts = len(sums.seeds)
+    words = f"--kills {sums.kills // parts} --seed {sums.seeds[0]}"
+    if parts > 1:
+        words += " --sums sums.json"
+    again = f",\nand with seeds {', '.join(map(str, sums.seeds[1:]))} on the same sums" if parts > 1 else ""
     return f"""# Killed at random
 
 A scripted reader in a real window: verdicts by key, false positives with their reason, verdicts taken back, lines drawn
 into the mask, undo. SIGKILL comes at a random moment within {LONGEST_S:.0f} s, and the next window goes on. What
 it shows is compared with what the killed one had shown, verdict by verdict and voxel by voxel.
 
-Made by `xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/random_kills.py --kills {sums.kills} --seed {seed}`.
+Made by `xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/random_kills.py {words}`{again}.
 
 | | |
 |---|---|
