@@ -1,7 +1,9 @@
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -226,6 +228,24 @@ def test_threads_take_turns_more_often_while_jobs_run_and_as_before_afterwards(
         assert len(seen) == number
     assert max(seen) == pytest.approx(1e-3)
     assert sys.getswitchinterval() == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of single threads")
+def test_a_job_and_the_threads_that_it_makes_give_way_to_the_window(jobs: Jobs, qtbot: QtBot) -> None:
+    def priority() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    def asking() -> Steps[tuple[int, int]]:
+        yield Progress(0, 1, "asking")
+        with ThreadPoolExecutor(1) as own:
+            return priority(), own.submit(priority).result()
+
+    ear, before = Ear(), priority()
+    jobs.start(asking, ear.listener())
+    until(qtbot, lambda: bool(ear.results))
+    expected = max(before, jobs_module.NICE)
+    assert ear.results == [(expected, expected)]
+    assert priority() == before
 
 
 @pytest.mark.parametrize(

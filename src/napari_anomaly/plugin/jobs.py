@@ -5,11 +5,12 @@ that the window hears of it arrives in the window's thread, and nothing arrives 
 or replaced.
 """
 
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar, no_type_check
@@ -19,7 +20,7 @@ from superqt.utils import create_worker as quiet_worker
 
 from napari_anomaly.progress import Progress, Steps
 
-__all__ = ["SWITCH_S", "Job", "Jobs", "Listener", "time_left"]
+__all__ = ["NICE", "SWITCH_S", "Job", "Jobs", "Listener", "time_left"]
 
 T = TypeVar("T")
 
@@ -27,6 +28,9 @@ _SECONDS_BETWEEN_SIGNALS = 0.1
 
 SWITCH_S = 1e-3
 """How soon a job hands Python over to the window, which wants it after every call of the graphics library."""
+
+NICE = 10
+"""By how many of Linux's steps a job gives way to the window, where both want the same processor."""
 
 
 def _ignore(_: Any) -> None:
@@ -215,9 +219,24 @@ class _Switching:
 _SWITCHING = _Switching()
 
 
+def _give_way() -> None:
+    """Let the window go first where it wants the processor of this thread, or of one that this thread makes.
+
+    Only Linux knows priorities of single threads that their children inherit; the threads of the networks are such. A
+    thread cannot take it back, nor need it: it belongs to jobs alone, and where the window rests they are as fast.
+    """
+    if sys.platform != "linux":
+        return
+    # Where the program as a whole gives way already, a thread must not come before it.
+    with suppress(OSError):
+        own = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, own, max(NICE, os.getpriority(os.PRIO_PROCESS, own)))
+
+
 @no_type_check
 def _steps(job):
     # Workers only take what Python calls a generator function; one that a type checker has wrapped is none.
+    _give_way()
     with _SWITCHING.often():
         return (yield from _guarded(job))
 
