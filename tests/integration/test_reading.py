@@ -106,7 +106,9 @@ def test_a_worklist_is_read_to_its_last_report_without_torch_and_killed_on_the_w
         assert len(state["verdicts"]) == state["findings"]
         assert state["drawn"] == 2
         page = (folder / "reports" / f"{name}.html").read_text(encoding="utf-8")
-        assert page.count("false positive: vessel") >= list(state["verdicts"].values()).count("false_positive")
+        assert page.count("false positive: vessel") >= list(state["verdicts"].values()).count(
+            "false_positive"
+        )
         assert "Not a medical device" in page or "not a medical device" in page
     assert {verdict for state in shown.values() for verdict in state["verdicts"].values()} == set(VERDICTS)
 

@@ -1,5 +1,7 @@
 """The reading dock in a real window: clicks and keys, from the first finding to the last."""
 
+import errno
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -7,16 +9,19 @@ from pathlib import Path
 import napari
 import numpy as np
 import pytest
+from napari.utils.colormaps import ensure_colormap
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
-from qtpy.QtWidgets import QComboBox, QLineEdit, QPushButton, QTableView, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QPushButton, QTableView, QWidget
 
 from fake_engine import fake_result
 from napari_anomaly.journal import Journal
 from napari_anomaly.plugin.display import prepare
 from napari_anomaly.plugin.engine import Outcome
 from napari_anomaly.plugin.layers import scan_layer
+from napari_anomaly.plugin.preferences import keep_preference
 from napari_anomaly.plugin.review_panel import ReviewPanel
+from napari_anomaly.plugin.view import worst_slice
 from napari_anomaly.recall import Memory, alike, memory_path
 from napari_anomaly.review import Verdict
 from napari_anomaly.samples import phantom
@@ -189,6 +194,19 @@ def test_judging_in_a_filtered_table_goes_on(panel: ReviewPanel) -> None:
     assert panel.count.text().endswith(f"{len(order)} judged")
 
 
+def test_size_and_score_filter_what_the_keys_go_through(reading: ReviewPanel, qtbot: QtBot) -> None:
+    sizes = sorted(finding.volume_mm3 for finding in reading.findings)
+    reading.filters.least_size.setValue(int(sizes[-2]))
+    large = [finding.id for finding in reading.findings if finding.volume_mm3 >= int(sizes[-2])]
+    assert reading.table.order() == large
+    assert f"({len(large)} shown)" in reading.count.text()
+    reading.table.select(large[:1])
+    press(reading, qtbot, Qt.Key.Key_N)
+    assert reading.table.ids() == (large[1],)
+    # What the table leaves out stays in the mask.
+    assert np.array_equal(mask(reading), reading.findings.mask)
+
+
 def test_titles_sort(panel: ReviewPanel) -> None:
     panel.table.sortByColumn(4, Qt.SortOrder.AscendingOrder)
     sizes = [panel.findings.by_id(one).volume_mm3 for one in panel.table.order()]
@@ -243,6 +261,63 @@ def test_space_finds_what_is_left_and_n_and_p_move(reading: ReviewPanel, qtbot: 
     reading.judge(Verdict.REAL)
     press(reading, qtbot, Qt.Key.Key_Space)
     assert "has a verdict" in reading.message.text()
+
+
+def test_w_goes_to_the_most_suspicious_slice_of_the_plane(reading: ReviewPanel, qtbot: QtBot) -> None:
+    case = reading.desk.case
+    for key, axis in ((Qt.Key.Key_1, 0), (Qt.Key.Key_2, 1)):
+        press(reading, qtbot, key)
+        press(reading, qtbot, Qt.Key.Key_W)
+        expected = worst_slice(reading.findings, case.session.map.score, axis)
+        shown = case.layer.world_to_data(reading.viewer.dims.point)
+        assert tuple(round(index) for index in shown) == expected
+        assert reading.findings.by_id(reading.table.ids()[0]).rank == reading.findings.labels[expected]
+    reading.table.select(ids(reading))
+    reading.judge(Verdict.FALSE_POSITIVE)
+    click(reading.judge_.worst, qtbot)
+    assert "no finding left" in reading.message.text()
+
+
+def test_keys_of_the_left_hand(make_panel: MakePanel, scan: Scan, qtbot: QtBot) -> None:
+    keep_preference("keys", "left hand")
+    panel = make_panel(scan)
+    click(panel.mode, qtbot)
+    press(panel, qtbot, Qt.Key.Key_V)
+    press(panel, qtbot, Qt.Key.Key_Q)
+    assert verdicts(panel)[:3] == [None, Verdict.UNSURE, None]
+    press(panel, qtbot, Qt.Key.Key_Z)
+    assert panel.table.ids() == (ids(panel)[1],)
+    press(panel, qtbot, Qt.Key.Key_U)
+    assert verdicts(panel)[:3] == [None, Verdict.UNSURE, None]
+    assert panel.judge_.next.toolTip().endswith("(V)")
+    assert panel.judge_.real.toolTip().endswith("(R)")
+    names = {label.text() for label in panel.sheet.findChildren(QLabel)}
+    assert {"<b>Q</b>", "<b>Shift+V</b>"} <= names
+    assert "<b>U</b>" not in names
+
+
+def test_a_preferred_threshold_and_colour_count_for_every_new_scan(
+    make_panel: MakePanel, scan: Scan, qtbot: QtBot
+) -> None:
+    keep_preference("threshold", 0.9)
+    keep_preference("colours", "cividis")
+    panel = make_panel(scan, detected=False)
+    case = panel.desk.case
+    result = fake_result(case.scan)
+    panel.desk.show_result(case, Outcome(result, prepare(result.map, result.supervoxels)))
+    settle(panel, qtbot)
+    assert case.session.threshold == 0.9
+    top = case.layers.map.colormap.colors[-1]
+    assert np.allclose(top, ensure_colormap("cividis").colors[-1], atol=0.02)
+    # What the reader has moved since stays when the scan is looked at again.
+    case.session.threshold = 0.8
+    panel.desk.show_result(case, Outcome(result, prepare(result.map, result.supervoxels)))
+    assert case.session.threshold == 0.8
+
+
+def test_exports_are_offered_where_the_reader_prefers(panel: ReviewPanel, tmp_path: Path) -> None:
+    keep_preference("exports", str(tmp_path / "out"))
+    assert panel.desk.case.default_path("mask").parent == tmp_path / "out"
 
 
 def test_undo_and_redo_go_over_verdicts_notes_and_drawing(reading: ReviewPanel, qtbot: QtBot) -> None:
@@ -549,6 +624,21 @@ def test_a_step_that_cannot_be_written_is_not_made(reading: ReviewPanel, reviews
     mask(reading)[0, 0, 0] = 1
     reading.desk.case.take_strokes()
     assert mask(reading)[0, 0, 0] == 0
+
+
+def test_what_did_not_reach_the_disk_is_told_in_the_dock(
+    reading: ReviewPanel, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pulled(file: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    press(reading, qtbot, Qt.Key.Key_R)
+    assert reading.desk.case.journal.synced()
+    monkeypatch.setattr(os, "fsync", pulled)
+    press(reading, qtbot, Qt.Key.Key_R)
+    assert len(reading.review.verdicts) == 2
+    qtbot.waitUntil(lambda: "may not be on the disk" in reading.message.text(), timeout=10_000)
+    assert reading.out.kept.text() == "the last step may not be on the disk"
 
 
 # The dock

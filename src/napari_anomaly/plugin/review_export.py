@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from napari_anomaly.errors import AnomalyError
@@ -34,8 +35,8 @@ _MASKS: tuple[tuple[MaskChoice, str, str], ...] = (
     ("confirmed", "Mask: confirmed findings only...", "confirmed"),
     ("verdicts", "Mask: a value for each verdict...", "verdicts"),
 )
-
-
+# A disk that is well has answered by then.
+_DISK_AFTER_MS = 1000
 _TEXTS: tuple[tuple[str, str, str, Make], ...] = (
     ("Report...", "report", "Web page (*.html)", report_html),
     ("Report (PDF)...", "report", "PDF (*.pdf)", report_pdf),
@@ -76,6 +77,10 @@ class ReviewExport(QWidget):
         self.places.addAction("In a folder...", self._ask_folder)
         self.folder.setMenu(self.places)
         self.kept = words("Where your verdicts, notes and corrections are; every step is on the disk at once")
+        self._look_again = QTimer(self)
+        self._look_again.setSingleShot(True)
+        self._look_again.setInterval(_DISK_AFTER_MS)
+        self._look_again.timeout.connect(self._check_kept)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
@@ -119,6 +124,14 @@ class ReviewExport(QWidget):
 
     @property
     def idle(self) -> bool:
+            self._look_again.start()
+
+    def _check_kept(self) -> None:
+        """Say so where what was handed to the system did not reach the disk: a share was pulled, a disk is broken."""
+        journal = self._desk.case.journal if self._desk.case is not None else None
+        if journal is not None and journal.problem:
+            self.kept.setText("the last step may not be on the disk")
+            self._message.error(journal.problem)
         """Whether nothing is being written."""
         return all(jobs.idle for jobs in self._jobs)
 
