@@ -1,0 +1,92 @@
+"""False findings of a detector on real normal scans as they are, and patients told from them by the scan score.
+
+    python benchmarks/normal_scans.py --normals DIR... --patients FOLDER [--detector brain-mri]
+
+Normals are the files of the given folders that training held out (the same folders must be given as in training).
+FOLDER is that of benchmarks/real_cases.py. Writes docs/results/normal-scans.md.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from napari_anomaly import io
+from napari_anomaly.detector import checkpoint
+from napari_anomaly.detector.detect import Detection, detect
+from napari_anomaly.detector.settings import DetectSettings
+from napari_anomaly.evaluation.metrics import auroc
+from napari_anomaly.findings import find
+from napari_anomaly.progress import drain
+from napari_anomaly.training.settings import TrainSettings
+from napari_anomaly.training.subjects import candidates
+
+OUT = Path(__file__).parents[1] / "docs" / "results" / "normal-scans.md"
+QUICK = DetectSettings(stability=False, anatomy=False)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--normals", type=Path, nargs="+", required=True)
+    parser.add_argument("--patients", type=Path, required=True)
+    parser.add_argument("--detector", default=checkpoint.DEFAULT)
+    options = parser.parse_args()
+    detector = checkpoint.load(options.detector)
+    normals = [held.path for held in candidates(TrainSettings(normals=tuple(options.normals)))[1]]
+    missing = {path.name for path in normals} - set(detector.provenance["held_out"])
+    if missing:
+        raise SystemExit(f"The training of {detector.name} did not hold out {', '.join(sorted(missing))}.")
+    masks = sorted(options.patients.glob("*/*mask*.nii.gz"))
+    patients = [path for mask in masks for path in sorted(mask.parent.glob("*.nii.gz")) if path != mask]
+    rows, scores = [], {"normal": [], "patient": []}
+    for kind, paths in (("normal", normals), ("patient", patients)):
+        for path in paths:
+            found = drain(detect(io.read_scan(path), detector, QUICK))
+            scores[kind].append(found.map.scan_score)
+            name = path.name.split(".")[0]
+            label = name if kind == "normal" else f"{path.parent.name} {name}"
+            rows.append((kind, row(kind, label, found), counted(found)))
+            print(rows[-1][1], flush=True)
+    write(detector, rows, scores)
+
+
+def counted(found: Detection) -> int:
+    made = found.map
+    return len(find(made, made.default_threshold, min_volume_mm3=made.default_min_volume_mm3))
+
+
+def row(kind: str, label: str, found: Detection) -> str:
+    made = found.map
+    findings = find(made, made.default_threshold, min_volume_mm3=made.default_min_volume_mm3)
+    ml = sum(finding.volume_mm3 for finding in findings) / 1000
+    return f"| {kind} | {label} | {found.contrast} | {len(findings)} | {ml:.2f} | {made.scan_score:.3f} |"
+
+
+def write(
+    detector: checkpoint.Detector, rows: list[tuple[str, str, int]], scores: dict[str, list[float]]
+) -> None:
+    pooled = np.array([*scores["normal"], *scores["patient"]])
+    apart = auroc(pooled, np.arange(len(pooled)) >= len(scores["normal"]))
+    false = np.mean([count for kind, _, count in rows if kind == "normal"])
+    lines = [
+        "# Normal scans as they are",
+        "",
+        f"Detector {detector.name} {detector.version}, sha256 {detector.sha256[:16]}, at its own thresholds. The "
+        "normals are real scans that training held out, untouched; deformed copies of them took part in the "
+        "calibration, so their number of false findings is no independent test.",
+        "",
+        f"**{false:.2f} false findings a normal scan. AUROC of patients against normals by the scan score: "
+        f"{apart:.2f}** "
+        f"({len(scores['patient'])} scans of patients, {len(scores['normal'])} of normals).",
+        "",
+        "Made by `python benchmarks/normal_scans.py --normals DIR... --patients FOLDER`.",
+        "",
+        "| who | scan | seen as | findings | ml | scan score |",
+        "|---|---|---|---|---|---|",
+        *(text for _, text, _ in rows),
+    ]
+    OUT.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
