@@ -210,6 +210,7 @@ def dimse_archive(
     knows: str = "",
     tls: ssl.SSLContext | None = None,
     sends_to: dict[str, int] | None = None,
+    sends_over: ssl.SSLContext | None = None,
     loses: int = 0,
 ) -> Iterator[tuple[str, Held]]:
     """Run an archive that speaks DIMSE; give its address, and what it holds.
@@ -222,6 +223,8 @@ def dimse_archive(
         What it shows, where it speaks over TLS alone.
     sends_to
         Ports of this machine by title, to which it moves files; then it gives none away in another way.
+    sends_over
+        How it sends there, where that is encrypted.
     loses
         How many files it fails to send.
     """
@@ -254,7 +257,7 @@ def dimse_archive(
         if port is None:
             yield None, None
             return
-        yield "127.0.0.1", port
+        yield "127.0.0.1", port, {"tls_args": (sends_over, "127.0.0.1")} if sends_over else {}
         found = held.matching({"SeriesInstanceUID": str(event.identifier.SeriesInstanceUID)})
         yield len(found)
         for number, each in enumerate(found):
@@ -270,7 +273,10 @@ def dimse_archive(
     for context in AllStoragePresentationContexts:
         entity.add_supported_context(context.abstract_syntax, scp_role=True, scu_role=True)
     entity.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
+    # pynetdicom leaves sockets open whose other side closed them first.
+    opened: list[socket.socket] = []
     handlers = [
+        (evt.EVT_CONN_OPEN, lambda event: opened.append(event.assoc.dul.socket.socket)),
         (evt.EVT_C_STORE, store),
         (evt.EVT_C_FIND, find),
         (evt.EVT_C_GET, get),
@@ -285,4 +291,9 @@ def dimse_archive(
     try:
         yield f"dicom{'s' if tls else ''}://ARCHIVE@127.0.0.1:{server.server_address[1]}", held
     finally:
+        talking = server.active_associations
         server.shutdown()
+        for association in talking:
+            association.join(5.0)
+        for each in opened:
+            each.close()

@@ -31,11 +31,20 @@ class Orthanc:
     secured
         Certificate chain with its key, and the authority (PEM), where it is to speak DIMSE over TLS alone. HTTPS is
         left to a server in front: Debian's Orthanc 1.10.1 dies of it.
+    asks
+        Whether it then asks for a certificate of whoever talks to it.
     settings
         More of its settings.
     """
 
-    def __init__(self, folder: Path, *, secured: tuple[Path, Path] | None = None, **settings: object) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        secured: tuple[Path, Path] | None = None,
+        asks: bool = False,
+        **settings: object,
+    ) -> None:
         self.web_port, self.dimse_port = free_port(), free_port()
         self._secured = secured
         told = {
@@ -60,7 +69,7 @@ class Orthanc:
                 "DicomTlsCertificate": str(secured[0]),
                 "DicomTlsPrivateKey": str(secured[0]),
                 "DicomTlsTrustedCertificates": str(secured[1]),
-                "DicomTlsRemoteCertificateRequired": False,
+                "DicomTlsRemoteCertificateRequired": asks,
             }
         (folder / "settings.json").write_text(json.dumps(told))
         self.log = (folder / "log.txt").open("w")

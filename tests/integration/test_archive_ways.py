@@ -31,6 +31,7 @@ def authority(tmp_path_factory):
     folder, ca = tmp_path_factory.mktemp("authority"), trustme.CA()
     ca.cert_pem.write_to_path(folder / "ca.pem")
     ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
+    ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(folder / "own.pem")
     return folder / "server.pem", folder / "ca.pem"
 
 
@@ -133,3 +134,31 @@ def test_the_way_round_over_tls(secured, place, authority, tmp_path):
     assert len(json.loads(secured.get("/instances"))) == 6
     with pytest.raises(ArchiveError, match="certificate that is not trusted"):
         pacs.connect(place, timeout=20).search(pacs.Query())
+
+
+def test_a_series_is_moved_over_tls_by_who_shows_a_certificate(ring, port, authority, tmp_path, capsys):
+    here = {"AET": TITLE, "Host": "127.0.0.1", "Port": port, "AllowMove": True, "UseDicomTls": True}
+    (tmp_path / "archive").mkdir()
+    server = Orthanc(
+        tmp_path / "archive",
+        secured=authority,
+        asks=True,
+        DicomAlwaysAllowGet=False,
+        DicomAlwaysAllowMove=True,
+        DicomModalities={"here": here},
+    )
+    try:
+        server.wait()
+        classic(tmp_path / "in", SLICES)
+        way = ["--archive", server.dimse, "--calling", TITLE, "--ca", str(authority[1])]
+        assert main(["pacs", "store", *way, str(tmp_path / "in")]) == 2
+        assert "Muster" not in capsys.readouterr().err
+        way += ["--certificate", str(authority[0].with_name("own.pem"))]
+        assert main(["pacs", "store", *way, str(tmp_path / "in")]) == 0
+        fetch = ["pacs", "fetch", *way, "--patient-id", "ID4711", "-o", str(tmp_path / "out")]
+        capsys.readouterr()
+        assert main([*fetch, "--move", str(port)]) == 0
+        folder = capsys.readouterr().out.strip()
+    finally:
+        server.stop()
+    np.testing.assert_array_equal(io.read_scan(folder).voxels, io.read_scan(tmp_path / "in").voxels)

@@ -161,7 +161,7 @@ def test_a_port_that_is_taken_is_told(tmp_path):
     ("address", "words"),
     [
         ("https://pacs.example", "speaks DICOMweb, which needs no port"),
-        ("dicoms://ARCHIVE@pacs.example", "comes in the open"),
+        ("dicoms://ARCHIVE@pacs.example", "is to be encrypted"),
     ],
 )
 def test_where_a_port_makes_no_sense(ring, address, words):

@@ -47,6 +47,12 @@ def add(commands: Any) -> None:
 def _add_way(task: argparse.ArgumentParser) -> None:
     task.add_argument("--ca", type=Path, metavar="FILE", help="certificates (PEM) to trust")
     task.add_argument(
+        "--certificate",
+        type=Path,
+        metavar="FILE",
+        help="our own certificate with its key (PEM), for an archive that asks for one, and for --move over TLS",
+    )
+    task.add_argument(
         "--calling", default="NAPARIANOMALY", metavar="TITLE", help="our own title, for DIMSE (%(default)s)"
     )
     task.add_argument(
@@ -115,6 +121,7 @@ def _archive(options: argparse.Namespace) -> pacs.Archive:
     return pacs.connect(
         options.archive,
         ca=options.ca,
+        certificate=options.certificate,
         calling=options.calling,
         timeout=options.timeout,
         move_port=getattr(options, "move", None),

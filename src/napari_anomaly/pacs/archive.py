@@ -13,7 +13,7 @@ from napari_anomaly import extras
 from napari_anomaly.errors import ArchiveError
 from napari_anomaly.pacs.match import Match, Query
 
-__all__ = ["Address", "Archive", "connect", "pacs_module", "tls_problem", "unlogged"]
+__all__ = ["Address", "Archive", "connect", "pacs_module", "show_certificate", "tls_problem", "unlogged"]
 
 _SCHEMES = {"http": 80, "https": 443, "dicom": 104, "dicoms": 2762}
 _LIBRARIES = (
@@ -122,6 +122,7 @@ def connect(
     address: str,
     *,
     ca: Path | None = None,
+    certificate: Path | None = None,
     calling: str = "NAPARIANOMALY",
     timeout: float = 30.0,
     move_port: int | None = None,
@@ -134,6 +135,9 @@ def connect(
         See `Address.of`.
     ca
         Certificates (PEM) that a TLS connection trusts, in place of the system's: a hospital's own authority.
+    certificate
+        Our own certificate with its key (PEM), which an archive may ask for over TLS, and which it sees when it sends
+        to `move_port`.
     calling
         Our own application entity title, which a DIMSE archive must know.
     timeout
@@ -152,9 +156,11 @@ def connect(
     place = Address.of(address)
     if ca is not None:
         _check_certificates(ca)
+    if certificate is not None:
+        _check_own(certificate, place)
     if place.title:
         archive: Archive = pacs_module("dimse").DimseArchive(
-            place, ca=ca, calling=calling, timeout=timeout, move_port=move_port
+            place, ca=ca, certificate=certificate, calling=calling, timeout=timeout, move_port=move_port
         )
         return archive
     if move_port is not None:
@@ -162,8 +168,45 @@ def connect(
             f"{place.name} speaks DICOMweb, which needs no port for what is fetched. Leave --move out."
         )
     credential = pacs_module("credentials").recall(place)
-    web: Archive = pacs_module("web").WebArchive(place, credential, ca=ca, timeout=timeout)
+    web: Archive = pacs_module("web").WebArchive(
+        place, credential, ca=ca, certificate=certificate, timeout=timeout
+    )
     return web
+
+
+def _check_own(certificate: Path, place: Address) -> None:
+    if place.scheme not in ("https", "dicoms"):
+        raise ArchiveError(
+            f"{place.name} is reached without encryption, where no certificate is shown. Use its address with "
+            "https:// or dicoms://, or leave our own certificate out."
+        )
+    if not certificate.is_file():
+        raise ArchiveError(f"{certificate} is not there. Name the file with our own certificate and its key.")
+    show_certificate(ssl.create_default_context(), certificate)
+
+
+def show_certificate(context: ssl.SSLContext, certificate: Path) -> None:
+    """Have a context show our own certificate.
+
+    Parameters
+    ----------
+    context
+        Of a client or a server.
+    certificate
+        With its key, which has no password: there is nobody to ask for one while an archive talks.
+
+    Raises
+    ------
+    ArchiveError
+        If there is no such pair in the file.
+    """
+    try:
+        context.load_cert_chain(certificate, password=lambda: b"")
+    except (ssl.SSLError, OSError) as error:
+        raise ArchiveError(
+            f"{certificate} holds no certificate together with its key. Both must be in the file, written as PEM, the "
+            "key without a password: -----BEGIN CERTIFICATE----- and -----BEGIN PRIVATE KEY-----"
+        ) from error
 
 
 def _check_certificates(ca: Path) -> None:
@@ -188,6 +231,11 @@ def tls_problem(told: str) -> str:
     told
         What OpenSSL says.
     """
+    if "certificate required" in told or "handshake failure" in told or "unknown ca" in told:
+        return (
+            "does not accept us without a certificate of our own that it knows. Ask for one where your archive is "
+            "looked after, and name it: dock Archive, or --certificate FILE"
+        )
     if "mismatch" in told:
         return (
             "shows a certificate of another machine. Use the address that its certificate is made out to; if that is "
@@ -195,6 +243,11 @@ def tls_problem(told: str) -> str:
         )
     if "certificate verify failed" in told:
         return "shows a certificate that is not trusted. Name its authority: dock Archive, or --ca FILE"
+    if "EOF occurred" in told:
+        return (
+            "does not agree on encryption. It may want a certificate of our own (dock Archive, or --certificate FILE), "
+            "or this address and port may be for talk in the open"
+        )
     return "does not agree on encryption. Check its address and port: this one may be for talk in the open"
 
 

@@ -6,7 +6,7 @@ Source: DICOM PS3.4 2024, annex B (storage), C.4 (query and retrieve); PS3.15, B
 import socket
 import ssl
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from napari_anomaly.errors import ArchiveError
 from napari_anomaly.io.instances import quiet
-from napari_anomaly.pacs.archive import Address, tls_problem, unlogged
+from napari_anomaly.pacs.archive import Address, show_certificate, tls_problem, unlogged
 from napari_anomaly.pacs.match import SERIES_FIELDS, STUDY_FIELDS, Match, Query
 from napari_anomaly.pacs.moving import Moving
 
@@ -72,6 +72,7 @@ _SYNTAXES = (
 )
 _PENDING = (0xFF00, 0xFF01)
 _MOST_CONTEXTS = 128
+_LISTEN = 2.0  # seconds for an archive to say what it misses
 
 
 class DimseArchive:
@@ -83,6 +84,8 @@ class DimseArchive:
         Where it is, and its title.
     ca
         Certificates that a TLS connection trusts.
+    certificate
+        Our own one, with its key.
     calling
         Our own title.
     timeout
@@ -98,22 +101,32 @@ class DimseArchive:
         ca: Path | None,
         calling: str,
         timeout: float,
+        certificate: Path | None = None,
         move_port: int | None = None,
     ) -> None:
         if not 0 < len(calling) <= 16:
             raise ArchiveError("Our own application entity title has 1 to 16 letters. Choose another.")
-        if move_port is not None and address.scheme == "dicoms":
+        if move_port is not None and address.scheme == "dicoms" and certificate is None:
             raise ArchiveError(
-                "What an archive sends to a port of ours comes in the open, and its address asks for encryption. "
-                "Leave --move out."
+                "What an archive sends to a port of ours is to be encrypted, as its address says: that needs a "
+                "certificate of our own. Name it: dock Archive, or --certificate FILE; or leave --move out."
             )
         self._address = address
         self._calling = calling
         self._timeout = timeout
         self._move_port = move_port
-        self._tls = None
+        self._tls = self._receiving = None
         if address.scheme == "dicoms":
-            self._tls = (ssl.create_default_context(cafile=str(ca) if ca else None), address.host)
+            trusted = str(ca) if ca else None
+            self._tls = (ssl.create_default_context(cafile=trusted), address.host)
+            if certificate is not None:
+                show_certificate(self._tls[0], certificate)
+                # Only who is trusted may send to our port, too.
+                self._receiving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=trusted)
+                self._receiving.verify_mode = ssl.CERT_REQUIRED
+                if ca is None:
+                    self._receiving.load_default_certs(ssl.Purpose.CLIENT_AUTH)
+                show_certificate(self._receiving, certificate)
 
     def search(self, query: Query) -> list[Match]:
         """List the series that a query asks for; see `find`."""
@@ -171,7 +184,7 @@ class DimseArchive:
         """Have files sent to a port of ours."""
         accepted: list[tuple[UID, Sequence[str]]] = [(image, _SYNTAXES) for image in _IMAGES]
         accepted += [(other, _SYNTAXES[:2]) for other in _OTHERS]
-        moving = Moving(self._address, self._calling, port, accepted, self._timeout)
+        moving = Moving(self._address, self._calling, port, accepted, self._timeout, self._receiving)
         contexts = [(StudyRootQueryRetrieveInformationModelMove, _SYNTAXES[:2])]
         with self._association(contexts) as association:
             yield from moving.files(association, asked)
@@ -241,13 +254,17 @@ class DimseArchive:
         entity.connection_timeout = self._timeout
         for syntax, transfers in contexts[:_MOST_CONTEXTS]:
             entity.add_requested_context(syntax, list(transfers))
-        with unlogged(), quiet():
+        opened: list[socket.socket] = []
+        opening = (evt.EVT_CONN_OPEN, lambda event: opened.append(event.assoc.dul.socket.socket))
+        with unlogged(), quiet(), ExitStack() as closing:
+            # pynetdicom leaves a socket open whose other side closed it first.
+            closing.callback(_close, opened)
             association = entity.associate(
                 self._address.host,
                 self._address.port,
                 ae_title=self._address.title,
                 ext_neg=list(roles),
-                evt_handlers=list(handlers),
+                evt_handlers=[opening, *handlers],
                 tls_args=self._tls,
             )
             if not association.is_established:
@@ -285,13 +302,21 @@ class DimseArchive:
         try:
             with (
                 socket.create_connection(place, timeout=self._timeout) as plain,
-                context.wrap_socket(plain, server_hostname=host),
+                context.wrap_socket(plain, server_hostname=host) as secured,
             ):
+                # With TLS 1.3 an archive that misses our certificate says so when it is first listened to.
+                secured.settimeout(_LISTEN)
+                secured.recv(1)
                 return ""
         except ssl.SSLError as error:
             return tls_problem(str(error))
         except OSError:
             return ""
+
+
+def _close(opened: Sequence[socket.socket]) -> None:
+    for each in opened:
+        each.close()
 
 
 def _values(answer: Dataset) -> dict[str, Any]:

@@ -3,17 +3,20 @@
 Source: DICOM PS3.4 2024, C.4.2 (C-MOVE); PS3.7, 9.3.4 (responses and C-CANCEL).
 """
 
+import ssl
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, Full, Queue
+from socketserver import BaseServer
 from typing import Any
 
 from pydicom import Dataset
 from pydicom.uid import UID
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelMove  # type: ignore[attr-defined]
+from pynetdicom.transport import ThreadedAssociationServer
 
 from napari_anomaly.errors import ArchiveError
 from napari_anomaly.pacs.archive import Address
@@ -27,6 +30,7 @@ _TAKEN, _NO_ROOM, _NOT_ASKED_FOR = 0x0000, 0xA700, 0xA900
 _UNKNOWN_DESTINATION = 0xA801
 _MESSAGE = 1
 _PATIENCE = 0.2  # seconds between two looks at whether all is over
+_GOODBYE = 2.0  # seconds for an archive that has sent everything to end the talk
 
 
 @dataclass(slots=True)
@@ -45,6 +49,8 @@ class Moving:
         What may come in: kinds, and the transfer syntaxes of each.
     timeout
         Seconds without a word from the archive after which it is given up.
+    secured
+        What we show, and whom we trust, where files come encrypted; None where they come in the open.
     """
 
     address: Address
@@ -52,6 +58,7 @@ class Moving:
     port: int
     contexts: Sequence[tuple[UID, Sequence[str]]]
     timeout: float
+    secured: ssl.SSLContext | None = None
     _arrived: Queue[Dataset | ArchiveError | None] = field(default_factory=lambda: Queue(_WAITING))
     _over: threading.Event = field(default_factory=threading.Event)
 
@@ -84,7 +91,7 @@ class Moving:
                 with suppress(RuntimeError, ValueError):
                     association.send_c_cancel(_MESSAGE, query_model=_MODEL)
                 asking.join(2.0)
-            server.shutdown()
+            server.close()
 
     def _next(self) -> Dataset | None:
         try:
@@ -114,14 +121,19 @@ class Moving:
         # An archive on this very machine needs no port that others could reach.
         place = "127.0.0.1" if self.address.local else ""
         try:
-            return entity.start_server(
-                (place, self.port), block=False, evt_handlers=[(evt.EVT_C_STORE, take)]
+            server = entity.make_server(
+                (place, self.port),
+                secured=self.secured,
+                evt_handlers=[(evt.EVT_C_STORE, take)],
+                server_class=_Door,
             )
         except (OSError, OverflowError) as error:
             raise ArchiveError(
                 f"Port {self.port} of this machine cannot be opened ({error}). Choose another one, and have it made "
                 "known to the archive."
             ) from error
+        threading.Thread(target=server.serve_forever, args=(_PATIENCE,), daemon=True).start()
+        return server
 
     def _put(self, arrived: Dataset | ArchiveError | None) -> bool:
         """Hand something over; false if it is no longer wanted."""
@@ -163,3 +175,38 @@ class Moving:
             f"{self.address.name} {what}. It must know {known}, and no firewall may lie between; ask where your "
             "archive is looked after."
         )
+
+
+class _Door(ThreadedAssociationServer):
+    """Lets callers in, each in a thread of its own, so that one who stays silent keeps nobody waiting."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, *words: Any, secured: ssl.SSLContext | None, **named: Any) -> None:
+        # pynetdicom would shake hands with one caller after the other, and wait for each without end.
+        super().__init__(*words, **named)
+        self._secured = secured
+        self._inside: list[Any] = []
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Talk to a caller; one who is not trusted, or speaks in the open, is not listened to."""
+        if self._secured is not None:
+            request.settimeout(self.ae.network_timeout)
+            try:
+                request = self._secured.wrap_socket(request, server_side=True)
+            except (OSError, ValueError):
+                request.close()
+                return
+        self._inside.append(request)
+        super().finish_request(request, client_address)
+
+    def close(self) -> None:
+        """Let those who are inside say good-bye, and close."""
+        BaseServer.shutdown(self)
+        self.server_close()
+        for association in self.active_associations:
+            association.join(_GOODBYE)
+        # pynetdicom leaves those open whose other side was faster.
+        for each in self._inside:
+            each.close()

@@ -34,6 +34,7 @@ _WORDS = {
 }
 
 _NO_DICOM = "answers with something that is no DICOM. Check that the address is that of its DICOMweb"
+_SILENT = "cannot be reached, or breaks off. Check its address and the network"
 
 T = TypeVar("T")
 
@@ -90,14 +91,23 @@ class WebArchive:
         What it wants to see; None where it is open.
     ca
         Certificates to trust.
+    certificate
+        Our own one, with its key; None where the archive asks for none.
     timeout
         Seconds to wait for an answer.
     """
 
     def __init__(
-        self, address: Address, credential: Credential | None, *, ca: Path | None, timeout: float
+        self,
+        address: Address,
+        credential: Credential | None,
+        *,
+        ca: Path | None,
+        timeout: float,
+        certificate: Path | None = None,
     ) -> None:
         session = requests.Session()
+        session.cert = None if certificate is None else str(certificate)
         if credential is not None and credential.user:
             session.auth = HTTPBasicAuth(credential.user.encode(), credential.secret.encode())
         else:
@@ -204,8 +214,10 @@ class WebArchive:
                 problem = "does not answer in time. Try again; the command line may wait longer with --timeout SECONDS"
             except _ElsewhereError:
                 problem = "leads elsewhere, where others could read along. Ask for its right address"
-            except requests.RequestException:
-                problem = "cannot be reached, or breaks off. Check its address and the network"
+            except requests.RequestException as error:
+                # With TLS 1.3 an archive that misses our certificate says so after the handshake.
+                missed = "certificate required" in str(error)
+                problem = tls_problem(str(error)) if missed else _SILENT
             except (
                 ValueError,
                 KeyError,
