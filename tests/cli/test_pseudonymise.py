@@ -84,3 +84,20 @@ def test_a_series_is_fetched_without_the_patient(tmp_path, ring, monkeypatch, ca
         assert not any(word in file.read_bytes() for word in (b"Muster", b"ID4711", f"{ROOT}2".encode()))
     folder = io.read_scan(tmp_path / "out")
     assert folder.voxels.shape == (3, 6, 5)
+
+
+def test_words_in_the_pixels_of_a_copy_are_pointed_out(tmp_path, capsys):
+    slices = ramp((6, 24, 24))
+    slices[:, 2:10:3, 2:18] = 30000
+    classic(tmp_path / "in", slices)
+    words = [
+        "pseudonymise",
+        str(tmp_path / "in"),
+        "-o",
+        str(tmp_path / "out"),
+        "--key",
+        str(tmp_path / "key"),
+    ]
+    assert main(words) == 0
+    told = capsys.readouterr()
+    assert f"look at {told.out.strip()}: the same pixels are the brightest" in told.err

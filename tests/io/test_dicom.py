@@ -3,13 +3,24 @@ import subprocess
 import sys
 import zipfile
 
+import gdcm
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import (
     CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
+    EnhancedCTImageStorage,
+    EnhancedPETImageStorage,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGExtended12Bit,
     JPEGLSLossless,
+    LegacyConvertedEnhancedCTImageStorage,
+    LegacyConvertedEnhancedMRImageStorage,
+    LegacyConvertedEnhancedPETImageStorage,
+    PositronEmissionTomographyImageStorage,
     RLELossless,
     SecondaryCaptureImageStorage,
 )
@@ -152,6 +163,103 @@ def test_compressed_pixels_are_the_same(tmp_path, syntax):
         data.compress(syntax, generate_instance_uid=False)
         data.save_as(path)
     np.testing.assert_array_equal(files_grid(io.read_scan(tmp_path)), ramp((4, 64, 48)))
+
+
+def encoded(path, syntax):
+    """Write a file in another transfer syntax by GDCM, which writes those that pydicom only reads."""
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(path))
+    assert reader.Read()
+    change = gdcm.ImageChangeTransferSyntax()
+    change.SetTransferSyntax(gdcm.TransferSyntax(syntax))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer = gdcm.ImageWriter()
+    writer.SetFileName(str(path))
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    assert writer.Write()
+    return dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID
+
+
+@pytest.mark.parametrize(
+    ("kind", "uid", "bits", "off"),
+    [
+        ("JPEGBaselineProcess1", "1.2.840.10008.1.2.4.50", 8, 4),
+        ("JPEGExtendedProcess2_4", "1.2.840.10008.1.2.4.51", 8, 4),
+        ("JPEGLosslessProcess14", "1.2.840.10008.1.2.4.57", 12, 0),
+        ("JPEGLosslessProcess14_1", "1.2.840.10008.1.2.4.70", 12, 0),
+        ("JPEGLSNearLossless", "1.2.840.10008.1.2.4.81", 12, 4),
+        ("JPEG2000", "1.2.840.10008.1.2.4.91", 12, 40),
+    ],
+)
+def test_other_encoders_pixels_are_read(tmp_path, kind, uid, bits, off):
+    rows, columns = np.mgrid[:64, :48]
+    top = (1 << bits) - 1
+    slices = np.stack([rows * top // 130 + columns * top // 98 + k for k in range(4)])
+    slices = slices.astype(np.uint8 if bits == 8 else np.uint16)
+    tags = {
+        "BitsAllocated": slices.itemsize * 8,
+        "BitsStored": bits,
+        "HighBit": bits - 1,
+        "PixelRepresentation": 0,
+    }
+    for path in classic(tmp_path, slices, **tags):
+        assert encoded(path, getattr(gdcm.TransferSyntax, kind)) == uid
+    scan = io.read_scan(tmp_path)
+    assert np.abs(files_grid(scan).astype(int) - slices).max() <= off
+
+
+def test_lossy_jpeg_of_12_bits_names_what_reads_it(tmp_path):
+    for path in classic(tmp_path, ramp((4, 64, 48)) % 4096, BitsStored=12, HighBit=11, PixelRepresentation=0):
+        assert encoded(path, gdcm.TransferSyntax.JPEGExtendedProcess2_4) == JPEGExtended12Bit
+    with pytest.raises(UnreadableScan, match=r"JPEG Extended.*pip install pylibjpeg-libjpeg"):
+        io.read_scan(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian]
+)
+def test_every_plain_encoding_is_read(tmp_path, syntax):
+    for path in classic(tmp_path, SLICES):
+        data = dcmread(path)
+        if syntax == ExplicitVRBigEndian:
+            data.PixelData = data.pixel_array.astype(">i2").tobytes()
+        data.file_meta.TransferSyntaxUID = syntax
+        again = Dataset(data)
+        again.file_meta = data.file_meta
+        again.save_as(path, enforce_file_format=True)
+    np.testing.assert_array_equal(files_grid(io.read_scan(tmp_path)), SLICES)
+
+
+def test_pet_keeps_its_uptake(tmp_path):
+    for k, place in enumerate(places(4)):
+        data = one_slice(SLICES[k], place, k + 1, kind=PositronEmissionTomographyImageStorage)
+        data.Modality, data.Units = "PT", "BQML"
+        data.RescaleSlope, data.RescaleIntercept = 1.25 + k, 0
+        save(data, tmp_path / f"{k}.dcm")
+    scan = io.read_scan(tmp_path)
+    assert (scan.modality, scan.voxels.dtype) == ("PT", np.float32)
+    slopes = np.array([1.25, 2.25, 3.25, 4.25])[:, None, None]
+    np.testing.assert_allclose(files_grid(scan), SLICES[:4] * slopes)
+    assert scan.geometry.spacing == pytest.approx((3.0, *SPACING))
+
+
+@pytest.mark.parametrize(
+    ("kind", "modality"),
+    [
+        (EnhancedCTImageStorage, "CT"),
+        (EnhancedPETImageStorage, "PT"),
+        (LegacyConvertedEnhancedCTImageStorage, "CT"),
+        (LegacyConvertedEnhancedMRImageStorage, "MR"),
+        (LegacyConvertedEnhancedPETImageStorage, "PT"),
+    ],
+)
+def test_every_enhanced_kind_is_read(tmp_path, kind, modality):
+    path = enhanced(tmp_path / "a.dcm", SLICES, SOPClassUID=kind, Modality=modality)
+    scan = io.read_scan(path)
+    assert scan.modality == modality
+    np.testing.assert_array_equal(files_grid(scan), SLICES)
 
 
 def test_an_enhanced_file_is_sorted_by_position(tmp_path):

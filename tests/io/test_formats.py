@@ -71,10 +71,10 @@ def test_a_path_that_cannot_be_followed_is_named(tmp_path: Path) -> None:
         io.read_scan(path)
 
 
-@pytest.mark.parametrize("name", ["mask.hdr", "mask.mha", "mask", "mask.gz"])
+@pytest.mark.parametrize("name", ["mask.hdr", "mask.mhd", "mask", "mask.gz"])
 def test_a_suffix_that_cannot_be_written_is_refused(tmp_path: Path, name: str) -> None:
     scan = Scan.from_array(ARRAY)
-    with pytest.raises(ScanError, match=r"\.nii\.gz, \.nii, \.tif or \.tiff is needed"):
+    with pytest.raises(ScanError, match=r"\.tiff, \.nrrd or \.mha is needed"):
         io.write_like(ARRAY > 3, scan, tmp_path / name, kind="mask")
     assert not list(tmp_path.iterdir())
     assert target_format(Path("MASK.NII.GZ")) == "nifti"

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from napari_anomaly import io
 from napari_anomaly.cli.batch import once, with_bar
+from napari_anomaly.errors import AnomalyError
 from napari_anomaly.io import Pseudonyms
 from napari_anomaly.io.formats import extra_module
 
@@ -74,6 +76,20 @@ def run(options: argparse.Namespace) -> bool:
     copies = with_bar(copying(once(options.scans), options.out, pseudonyms), "copying")
     for folder in copies.folders:
         print(folder)
+        if _drawn(folder):
+            print(
+                f"napari-anomaly: look at {folder}: the same pixels are the brightest in nearly every slice, as where "
+                "words are burnt in, and they are in the copy, too.",
+                file=sys.stderr,
+            )
     for reason in copies.left_out:
         print(f"napari-anomaly: left out: {reason}", file=sys.stderr)
     return not copies.left_out
+
+
+def _drawn(folder: Path) -> bool:
+    """Look whether words seem to be drawn into the slices of a copy; what is no scan has none that repeat."""
+    try:
+        return bool(io.read_scan(folder, volume=0).source.details["drawn"])
+    except AnomalyError:
+        return False

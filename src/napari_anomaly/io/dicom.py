@@ -18,6 +18,7 @@ from jaxtyping import Float32, Num, Shaped
 
 from napari_anomaly.errors import UnreadableScan
 from napari_anomaly.geometry import reorder
+from napari_anomaly.io.burnt_in import drawn_pixels
 from napari_anomaly.io.instances import Frame, opener
 from napari_anomaly.io.pixels import ends_of, pixels
 from napari_anomaly.io.series import Listing, Series, list_series
@@ -31,19 +32,26 @@ _LEAST_SAID = 6
 """So many files that were left out are named, the others counted."""
 
 
-def volumes(path: Path, *, series: int | None = None) -> int:
+def volumes(path: Path, *, series: int | None = None, listing: Listing | None = None) -> int:
     """Count the volumes of a series: echoes, phases, b-values.
+
+    Parameters
+    ----------
+    path, series, listing
+        See `read`.
 
     Raises
     ------
     UnreadableScan
         If there is no series, or several and none was chosen.
     """
-    chosen = _chosen(list_series(path), path, series)
+    chosen = _chosen(listing or list_series(path), path, series)
     return len(chosen.stack.volumes) if chosen.stack is not None else 0
 
 
-def read(path: Path, *, volume: int | None = None, series: int | None = None) -> Scan:
+def read(
+    path: Path, *, volume: int | None = None, series: int | None = None, listing: Listing | None = None
+) -> Scan:
     """Read one volume of a series; see `napari_anomaly.io.read_scan`.
 
     Parameters
@@ -54,27 +62,38 @@ def read(path: Path, *, volume: int | None = None, series: int | None = None) ->
         Which volume, from 0, where the series holds several.
     series
         Which of the readable series, from 0, where there are several; see `list_series`.
+    listing
+        What lies there, where that is known already.
 
     Raises
     ------
     UnreadableScan
         If no series was found, a choice is needed, or a file is damaged.
     """
-    listing = list_series(path)
+    listing = listing or list_series(path)
     chosen = _chosen(listing, path, series)
     if chosen.stack is None:
         raise UnreadableScan(chosen.problem)
     frames = chosen.stack.volumes[_volume(chosen, chosen.stack, volume)]
     with opener() as open_place:
         stored = pixels(frames, chosen.shape, open_place)
+    drawn = drawn_pixels(stored)
     planes = _straight(stored, chosen) if chosen.stack.resampled else stored
     array, odd = finite(planes.transpose(2, 1, 0), chosen.name)
     affine = chosen.stack.affine
     order, flips = reorder(affine)
     notes = (*chosen.stack.notes, *_notes(listing, chosen), *odd, *_unreferable(chosen, frames))
+    if drawn:
+        notes += (
+            f"The same {drawn} pixels are the brightest in nearly every slice: words may be burnt into the images, "
+            "which may name the patient.",
+        )
     details = {
+        "drawn": drawn,
         "frames": frames,
         "stack": chosen.stack,
+        "nameless": str(chosen.header.get("PatientIdentityRemoved", "")).upper() == "YES",
+        "opened": path,
         "partners": tuple(dict.fromkeys(frame.place.path for frame in frames)),
         "series": listing.readable.index(chosen),
         "tag": chosen.tag,

@@ -25,6 +25,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 
 from napari_anomaly.errors import ScanError
 from napari_anomaly.io.instances import quiet
+from napari_anomaly.io.makers import is_mosaic
 from napari_anomaly.io.pseudonyms import Pseudonyms
 
 __all__ = ["identity_of", "refusal", "take_identity", "without_identity"]
@@ -209,6 +210,8 @@ def refusal(dataset: Dataset) -> str:
     placed = "ImagePositionPatient" in dataset or "PerFrameFunctionalGroupsSequence" in dataset
     if not placed or int(dataset.get("SamplesPerPixel") or 1) != 1:
         return "a picture in colour, or without a place in space, which is often a page of words"
+    if is_mosaic(dataset):
+        return "a Siemens mosaic, whose place in space stands in a private element, which no copy keeps"
     return ""
 
 

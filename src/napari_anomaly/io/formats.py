@@ -21,9 +21,13 @@ __all__ = [
     "Kind",
     "format_of",
     "looks_like_dicom",
+    "SeriesFound",
+    "find_series",
     "name_of",
     "read_scan",
+    "read_volume",
     "series_in",
+    "suffix_of",
     "target_format",
     "volumes",
     "write_like",
@@ -43,9 +47,20 @@ _SUFFIXES: dict[str, Format] = {
     ".img": "nifti",
     ".tiff": "tiff",
     ".tif": "tiff",
+    # Not whatever ITK knows: pictures in 2D and formats that need no header would come along.
+    ".gipl.gz": "itk",
+    ".gipl": "itk",
+    ".nrrd": "itk",
+    ".nhdr": "itk",
+    ".mha": "itk",
+    ".mhd": "itk",
+    ".mnc": "itk",
+    ".mrc": "itk",
+    ".vtk": "itk",
 }
-_WRITABLE = (".nii.gz", ".nii", ".ome.tiff", ".ome.tif", ".tiff", ".tif")
+_WRITABLE = (".nii.gz", ".nii", ".ome.tiff", ".ome.tif", ".tiff", ".tif", ".nrrd", ".mha")
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_NRRD_MAGIC = b"NRRD"
 _ZIP_MAGIC = b"PK\3\4"
 # How DICOM begins that has no preamble: group 2 or 8, little endian.
 _BARE_DICOM = (b"\2\0\0\0", b"\2\0\x10\0", b"\x08\0\x05\0", b"\x08\0\x08\0", b"\x08\0\x16\0")
@@ -90,7 +105,7 @@ class _SeriesReader:
 def name_of(path: str | Path) -> str:
     """Give the name of a file without its folder and its suffix: ``sub-26.nii.gz`` becomes ``sub-26``."""
     name = Path(path).name
-    suffix = _suffix(name)
+    suffix = suffix_of(name)
     return (name[: -len(suffix)] if suffix else Path(name).stem) or name
 
 
@@ -114,14 +129,16 @@ def format_of(path: str | Path) -> Format:
         return "tiff"
     if start[:4] == _ZIP_MAGIC or _begins_as_dicom(path):
         return "dicom"
+    if start[:4] == _NRRD_MAGIC or (start and _SUFFIXES.get(suffix_of(path.name)) == "itk"):
+        return "itk"
     sizes = {int.from_bytes(start[:4], "little"), int.from_bytes(start[:4], "big")}
-    named = _SUFFIXES.get(_suffix(path.name)) == "nifti"
+    named = _SUFFIXES.get(suffix_of(path.name)) == "nifti"
     if start[:2] == b"\x1f\x8b" or sizes & _HEADER_SIZES or (named and start):
         return "nifti"
     found = "is empty" if not start else "holds neither a NIfTI header nor a TIFF or DICOM one"
     raise UnreadableScan(
-        f"{path.name} {found}. A NIfTI file (.nii, .nii.gz, .hdr/.img), a TIFF stack or a DICOM series "
-        "(its folder, one of its files, a DICOMDIR or a .zip) is needed. "
+        f"{path.name} {found}. A NIfTI file (.nii, .nii.gz, .hdr/.img), a TIFF stack, NRRD, MetaImage or a DICOM "
+        "series (its folder, one of its files, a DICOMDIR or a .zip) is needed. "
         "Copy or convert it again from its original."
     )
 
@@ -147,10 +164,53 @@ def volumes(path: str | Path, *, series: int | None = None) -> int:
         return reader.volumes(path)
 
 
-def series_in(path: str | Path) -> tuple[str, ...]:
-    """Give one line for each DICOM series in a place that can be read as a scan; none of them names the patient.
+@dataclass(frozen=True, slots=True, eq=False)
+class SeriesFound:
+    """The DICOM series in a place, looked up once.
 
-    Their places are the numbers that `read_scan` takes.
+    Parameters
+    ----------
+    path
+        The place.
+    listing
+        What `napari_anomaly.io.series.list_series` gives.
+    """
+
+    path: Path
+    listing: Any
+
+    @property
+    def rows(self) -> tuple[tuple[str, ...], ...]:
+        """Modality, description, date, slices, plane and spacing of each that can be read, in their order."""
+        return tuple(each.words for each in self.listing.readable)
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """What cannot be read, and why: series in one line each, then damaged files."""
+        return (*(each.label for each in self.listing.series if each.problem), *self.listing.damaged)
+
+    @property
+    def largest(self) -> int:
+        """Which of those that can be read has the most slices."""
+        sizes = [len(each.frames) for each in self.listing.readable]
+        return sizes.index(max(sizes)) if sizes else 0
+
+    def volumes(self, series: int) -> int:
+        """Count the volumes of a series; see `volumes`."""
+        with opened(self.path):
+            return int(extra_module("dicom").volumes(self.path, series=series, listing=self.listing))
+
+    def read(self, series: int, *, volume: int | None = None) -> Scan:
+        """Read a volume of a series; see `read_scan`."""
+        with opened(self.path):
+            scan: Scan = extra_module("dicom").read(
+                self.path, volume=volume, series=series, listing=self.listing
+            )
+            return scan
+
+
+def find_series(path: str | Path) -> SeriesFound:
+    """Look up the DICOM series in a place, so that they can be listed and read without looking again.
 
     Parameters
     ----------
@@ -166,7 +226,27 @@ def series_in(path: str | Path) -> tuple[str, ...]:
     """
     path = Path(path)
     with opened(path):
-        return tuple(each.label for each in extra_module("series").list_series(path).readable)
+        return SeriesFound(path, extra_module("series").list_series(path))
+
+
+def series_in(path: str | Path) -> tuple[str, ...]:
+    """Give one line for each DICOM series in a place that can be read as a scan; none of them names the patient.
+
+    Their places are the numbers that `read_scan` takes.
+
+    Parameters
+    ----------
+    path
+        See `find_series`.
+
+    Raises
+    ------
+    UnreadableScan
+        If there is no DICOM file.
+    MissingExtra
+        If what reads DICOM is not installed.
+    """
+    return tuple(each.label for each in find_series(path).listing.readable)
 
 
 def looks_like_dicom(path: str | Path) -> bool:
@@ -194,7 +274,7 @@ def _begins_as_dicom(path: Path) -> bool:
 
 
 def read_scan(path: str | Path, *, volume: int | None = None, series: int | None = None) -> Scan:
-    """Read one 3D scan from a NIfTI or TIFF file or a DICOM series.
+    """Read one 3D scan from a NIfTI, TIFF, NRRD or MetaImage file or a DICOM series.
 
     Parameters
     ----------
@@ -227,6 +307,29 @@ def read_scan(path: str | Path, *, volume: int | None = None, series: int | None
         return reader.read(path, volume=volume)
 
 
+def read_volume(scan: Scan, volume: int) -> Scan:
+    """Read another volume of the file or the series that a scan was read from.
+
+    Parameters
+    ----------
+    scan
+        The scan.
+    volume
+        Which volume, from 0.
+
+    Raises
+    ------
+    UnreadableScan
+        If the file is no longer there, or has no such volume.
+    """
+    details = scan.source.details
+    # Of a series that lies in several folders, or in an archive with others, one file is not enough.
+    place = details.get("opened", scan.source.path)
+    if place is None:
+        raise UnreadableScan(f"{scan.name} was not read from a file: it has no other volume.")
+    return read_scan(place, volume=volume, series=details.get("series"))
+
+
 def write_like(array_zyx: Shaped[np.ndarray, "z y x"], scan: Scan, path: str | Path, *, kind: Kind) -> None:
     """Write an array that lies on the grid of a scan, in the format that the suffix says.
 
@@ -241,7 +344,7 @@ def write_like(array_zyx: Shaped[np.ndarray, "z y x"], scan: Scan, path: str | P
     scan
         The scan; its file is never overwritten.
     path
-        Ends in ``.nii``, ``.nii.gz``, ``.tif`` or ``.tiff``.
+        Ends in ``.nii``, ``.nii.gz``, ``.tif``, ``.tiff``, ``.nrrd`` or ``.mha``.
     kind
         ``"mask"`` is written as uint8, ``"map"`` and ``"image"`` as float32.
 
@@ -266,9 +369,13 @@ def write_staged(
             f"The {kind} has shape {array_zyx.shape} and the scan {scan.geometry.shape}; they must agree. "
             "Export what was made from this scan."
         )
-    module = cast(_Writer, import_module(f"napari_anomaly.io.{target_format(path)}"))
+    target = target_format(path)
+    module = import_module(f"napari_anomaly.io.{target}")
     array = array_zyx.astype(_DTYPES[kind], copy=False)
-    module.write(array, scan, staged, compress=path.name.lower().endswith(".gz"))
+    if target == "itk":
+        module.write(array, scan, staged, suffix=suffix_of(path.name))
+        return
+    cast(_Writer, module).write(array, scan, staged, compress=path.name.lower().endswith(".gz"))
 
 
 def target_format(path: Path) -> Format:
@@ -279,10 +386,11 @@ def target_format(path: Path) -> Format:
     ScanError
         If this suffix cannot be written.
     """
-    suffix = _suffix(path.name)
+    suffix = suffix_of(path.name)
     if suffix not in _WRITABLE:
         raise ScanError(
-            f"{path.name} ends in {path.suffix or 'nothing'}; .nii.gz, .nii, .tif or .tiff is needed. "
+            f"{path.name} ends in {path.suffix or 'nothing'}; .nii.gz, .nii, .tif, .tiff, .nrrd or .mha is "
+            "needed. "
             "Choose one of them."
         )
     return _SUFFIXES[suffix]
@@ -319,7 +427,8 @@ def opened(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _suffix(name: str) -> str:
+def suffix_of(name: str) -> str:
+    """Give the suffix of a file's name if it is one of a format with files of its own; empty for all others."""
     return next((suffix for suffix in _SUFFIXES if name.lower().endswith(suffix)), "")
 
 

@@ -32,7 +32,15 @@ __all__ = ["Frame", "Instance", "Opener", "Place", "instances_in", "opener", "pl
 _TAGS: Any = [
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"),
     *("Modality", "SeriesDescription", "ProtocolName", "SeriesNumber", "StudyDate", "SeriesDate"),
-    *("PatientName", "PatientID", "OtherPatientNames", "ImageType", "InstanceNumber", "AcquisitionNumber"),
+    *(
+        "PatientName",
+        "PatientID",
+        "OtherPatientNames",
+        "PatientIdentityRemoved",
+        "ImageType",
+        "InstanceNumber",
+        "AcquisitionNumber",
+    ),
     *("EchoTime", "DiffusionBValue", "DiffusionGradientOrientation", "TemporalPositionIdentifier"),
     *("TriggerTime", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns"),
     *("NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "BitsStored", "BitsAllocated"),

@@ -4,11 +4,13 @@ Source: DICOM PS3.3 2024, C.7.6.3 (image pixel), C.11.1 (modality LUT); PS3.5, 8
 """
 
 from itertools import groupby
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from jaxtyping import Num
+from pydicom import dcmread
 from pydicom.pixels.utils import iter_pixels
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from napari_anomaly.errors import UnreadableScan
 from napari_anomaly.io.instances import Frame, Opener, Place, quiet
@@ -92,17 +94,31 @@ def _stored(
     indices = [0] if frames[0].tiles else [frame.index for frame in frames]
     try:
         with quiet(), open_place(place) as file:
-            stored = list(iter_pixels(file, raw=True, indices=indices))
+            stored = _decoded(file, indices)
     except (OSError, MemoryError):
         raise
     # Decoders fail in every way there is.
     except Exception as error:
         why = " ".join(str(error).split())[:300] or type(error).__name__
+        # Its licence (GPL) keeps that decoder out of the extra.
+        wanted = "pylibjpeg-libjpeg" if "'JPEG Extended'" in why else "'napari-anomaly[dicom]'"
         raise UnreadableScan(
             f"The pixels of {place.name} cannot be read: {why}. Copy or export the file again; if a decoder is "
-            "missing, install it with: pip install 'napari-anomaly[dicom]'"
+            f"missing, install it with: pip install {wanted}"
         ) from error
     return [_tile(stored[0], frame, shape) for frame in frames] if frames[0].tiles else stored
+
+
+def _decoded(file: BinaryIO, indices: list[int]) -> list[np.ndarray]:
+    try:
+        return list(iter_pixels(file, raw=True, indices=indices))
+    except AttributeError:
+        # What is deflated as a whole has no place in the file at which its pixels begin.
+        file.seek(0)
+        dataset = dcmread(file)
+        if dataset.file_meta.TransferSyntaxUID != DeflatedExplicitVRLittleEndian:
+            raise
+        return list(iter_pixels(dataset, raw=True, indices=indices))
 
 
 def _tile(image: np.ndarray, frame: Frame, shape: tuple[int, int]) -> np.ndarray:

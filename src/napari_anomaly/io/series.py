@@ -91,12 +91,16 @@ class Series:
         return _without_patient(told, self.header)
 
     @property
-    def label(self) -> str:
-        """One line to choose it by; it does not name the patient."""
+    def words(self) -> tuple[str, str, str, str, str, str]:
+        """Modality, description, date, slices, plane and spacing, to choose it by; none of them names the patient."""
         date = str(self.header.get("SeriesDate") or self.header.get("StudyDate") or "")
         dashed = f"{date[:4]}-{date[4:6]}-{date[6:8]}" if re.fullmatch(r"\d{8}", date) else ""
-        parts = [self.modality, self.description, dashed, self._extent, self.plane, self._spacing]
-        return ", ".join(part for part in parts if part) + (f": {self.problem}" if self.problem else "")
+        return self.modality, self.description, dashed, self._extent, self.plane, self._spacing
+
+    @property
+    def label(self) -> str:
+        """One line to choose it by; it does not name the patient."""
+        return ", ".join(word for word in self.words if word) + (f": {self.problem}" if self.problem else "")
 
     @property
     def name(self) -> str:
