@@ -22,6 +22,7 @@ from dicoms import ROOT, classic, places, ramp
 from fake_engine import fake_result
 from napari_anomaly import extras, pacs
 from napari_anomaly.errors import ArchiveError
+from napari_anomaly.io import Pseudonyms
 from napari_anomaly.pacs.archive import Archive, connect
 from napari_anomaly.pacs.match import Match, Query
 from napari_anomaly.plugin.archive_panel import ArchivePanel
@@ -529,10 +530,12 @@ def test_address_title_and_certificates_are_remembered(
     panel: ArchivePanel, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "ours.pem").touch()
+    ours = {"ca": tmp_path / "ours.pem", "calling": "READER"}
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *words: (str(tmp_path / "ours.pem"), ""))
     monkeypatch.setattr(QInputDialog, "getText", lambda *words, **named: ("READER", True))
     actions = {action.text(): action for action in panel.form.menu.actions()}
     actions["Certificates of the hospital (PEM)..."].trigger()
+    actions["Our own certificate and key (PEM)..."].trigger()
     actions["Our own title (DIMSE)..."].trigger()
     monkeypatch.setattr(QInputDialog, "getInt", lambda *words: (11113, True))
     actions["Port for series (DIMSE, C-MOVE)..."].trigger()
@@ -542,16 +545,51 @@ def test_address_title_and_certificates_are_remembered(
     found(panel, qtbot)
     panel.form.address.setText("dicom://ARCHIVE@pacs.example")
     found(panel, qtbot)
-    ours = {"ca": tmp_path / "ours.pem", "calling": "READER"}
     assert asked == [
-        ((PLACE,), {**ours, "move_port": None}),
-        (("dicom://ARCHIVE@pacs.example",), {**ours, "move_port": 11113}),
+        ((PLACE,), {**ours, "certificate": tmp_path / "ours.pem", "move_port": None}),
+        (("dicom://ARCHIVE@pacs.example",), {**ours, "certificate": None, "move_port": 11113}),
     ]
     again = ArchivePanel(panel.viewer)
     assert (again.place, again.form.address.text()) == (panel.place, "dicom://ARCHIVE@pacs.example")
     actions["Certificates of this system"].trigger()
-    assert panel.place.read().ca is None
+    actions["No certificate of our own"].trigger()
+    assert (panel.place.read().ca, panel.place.read().certificate) == (None, None)
     again.close()
+
+
+def test_copies_without_the_patient_are_fetched_into_a_folder_of_their_own(
+    panel: ArchivePanel, folder: Path, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not panel.copies.isEnabled()
+    found(panel, qtbot)
+    panel.table.selectRow(0)
+    key, copies = tmp_path / "kept" / "study.key", tmp_path / "copies"
+    key.parent.mkdir()
+    copies.mkdir()
+    monkeypatch.setattr(
+        QFileDialog, "getSaveFileName", lambda *words, **named: (str(key.with_suffix("")), "")
+    )
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *words: str(copies))
+    panel.copies.trigger()
+    until(qtbot, lambda: "without the patient" in said(panel))
+    (copy,) = copies.iterdir()
+    files = [dcmread(file) for file in copy.glob("*.dcm")]
+    assert {str(file.PatientName) for file in files} == {Pseudonyms.read(key).patient("ID4711")}
+    assert not [name for name in NAMES if any(name.encode() in file.read_bytes() for file in copy.iterdir())]
+    assert panel.place.read().key == key
+    assert not list(folder.glob("*"))
+    assert len(panel.viewer.layers) == 0
+
+
+def test_who_names_no_key_gets_no_copies(
+    panel: ArchivePanel, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found(panel, qtbot)
+    panel.table.selectRow(0)
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *words, **named: ("", ""))
+    panel.copies.trigger()
+    assert not panel.busy
+    assert panel.place.key is None
 
 
 def test_the_dock_reads_beside_the_others(panel: ArchivePanel, folder: Path, qtbot: QtBot) -> None:

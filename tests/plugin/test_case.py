@@ -115,4 +115,4 @@ def test_the_map_is_written_as_numbers(case: Case, scan: Scan, tmp_path: Path) -
 def test_reading(scan: Scan, tmp_path: Path) -> None:
     path = tmp_path / "head.nii.gz"
     write_like(scan.voxels, scan, path, kind="image")
-    assert np.array_equal(drain(reading(path, 0)).voxels, scan.voxels)
+    assert np.array_equal(drain(reading(read_scan(path), 0)).voxels, scan.voxels)

@@ -64,6 +64,16 @@ def test_a_reading_goes_back_to_its_archive(
     labels = [item.SegmentLabel for item in made["mask.seg.dcm"].SegmentSequence]
     assert "Finding 1" not in labels
     assert "false_positive" in str(made["report.sr.dcm"].ContentSequence)
+    out = tmp_path / "nameless"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *words, **named: (str(tmp_path / "a.key"), ""))
+    panel.out.nameless.trigger()
+    qtbot.waitUntil(lambda: panel.out.idle and out.is_dir(), timeout=60_000)
+    nameless = [dcmread(path) for path in out.glob("*.dcm")]
+    assert len(nameless) == len(made)
+    assert {str(each.PatientName) for each in nameless} == {
+        io.Pseudonyms.read(tmp_path / "a.key").patient("ID4711")
+    }
+    assert not [path for path in out.glob("*.dcm") if b"Mustermann" in path.read_bytes()]
     panel.close()
 
 

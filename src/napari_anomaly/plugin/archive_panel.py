@@ -35,6 +35,7 @@ from napari_anomaly.plugin.archive_work import (
 from napari_anomaly.plugin.case import Case
 from napari_anomaly.plugin.desk import Desk, desk_of
 from napari_anomaly.plugin.jobs import Jobs, Listener
+from napari_anomaly.plugin.key_choice import ask_key
 from napari_anomaly.plugin.layers import LayerTuple
 from napari_anomaly.plugin.message import Message
 from napari_anomaly.plugin.parts import WIDTH, button, row, words
@@ -98,10 +99,15 @@ class ArchivePanel(QWidget):
         self.no_certificates: Any = menu.addAction(
             "Certificates of this system", partial(self._remember, ca=None)
         )
+        menu.addAction("Our own certificate and key (PEM)...", self.ask_own)
+        self.no_own: Any = menu.addAction(
+            "No certificate of our own", partial(self._remember, certificate=None)
+        )
         menu.addAction("Our own title (DIMSE)...", self.ask_title)
         menu.addAction("Port for series (DIMSE, C-MOVE)...", self.ask_port)
         menu.addSeparator()
         menu.addAction("Folder for fetched series...", self.ask_folder)
+        self.copies: Any = menu.addAction("Copies without the patient...", self.ask_copies)
         self.bar = QProgressBar()
         self.bar.setToolTip("How many files have arrived, or were stored")
         self.bar.setTextVisible(False)
@@ -159,7 +165,9 @@ class ArchivePanel(QWidget):
         self.open.setEnabled(here and not busy)
         self.add.setEnabled(here and not busy)
         self.results.refresh(busy=busy)
+        self.copies.setEnabled(bool(selected) and not busy)
         self.no_certificates.setEnabled(self.place.ca is not None)
+        self.no_own.setEnabled(self.place.certificate is not None)
 
     def _here(self, matches: Sequence[pacs.Match]) -> dict[pacs.Match, Path]:
         """Give the folders of those series that are here already."""
@@ -257,6 +265,14 @@ class ArchivePanel(QWidget):
         )
         if chosen:
             self._remember(ca=Path(chosen))
+
+    def ask_own(self) -> None:
+        """Ask for our own certificate, which an archive may want to see."""
+        chosen, _ = QFileDialog.getOpenFileName(
+            self, "Our own certificate with its key", "", "PEM (*.pem);;All files (*)"
+        )
+        if chosen:
+            self._remember(certificate=Path(chosen))
 
     def ask_title(self) -> None:
         """Ask by which title the archive knows this machine."""
@@ -364,6 +380,26 @@ class ArchivePanel(QWidget):
             self._open(folders[0])
         else:
             self.message.note(f"{len(folders)} series are in {folders[0].parent}. Select one, and Open it.")
+
+    def ask_copies(self) -> None:
+        """Ask for a key and a folder, and fetch the selected series without the patient, who never reaches the disk."""
+        matches = tuple(self.table.selected)
+        key = ask_key(self, self.place.key) if matches and not self.busy else None
+        if key is None:
+            return
+        folder = QFileDialog.getExistingDirectory(
+            self, "Folder for copies without the patient", str(key.parent)
+        )
+        if folder:
+            self._remember(key=key)
+            copying = partial(bringing, self._asked, matches, Path(folder), key=key)
+            self._begin(_FETCH, self.moving, copying, partial(self._on_copied, key))
+
+    def _on_copied(self, key: Path, folders: list[Path]) -> None:
+        self.message.note(
+            f"{len(folders)} series without the patient are in {folders[0].parent}. Look at them before they leave the "
+            f"building: pixels are not searched for words. Keep {key.name} apart from them."
+        )
 
     def open_selected(self) -> None:
         """Open the first of the selected series that is here."""

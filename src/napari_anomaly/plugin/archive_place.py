@@ -32,6 +32,8 @@ class ArchivePlace(BaseModel):
         Empty for what `VARIABLE` says.
     ca
         Certificates that a TLS connection trusts; None for the system's.
+    certificate
+        Our own one with its key, for an archive that asks for it; None where none does.
     calling
         Our own application entity title.
     move_port
@@ -41,16 +43,20 @@ class ArchivePlace(BaseModel):
         For fetched series; None as long as nobody was asked.
     worklist
         The list that fetched series were added to last.
+    key
+        Of the pseudonyms of the last copies without the patient.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     address: str = ""
     ca: Path | None = None
+    certificate: Path | None = None
     calling: str = "NAPARIANOMALY"
     move_port: int | None = None
     folder: Path | None = None
     worklist: Path | None = None
+    key: Path | None = None
 
     @classmethod
     def read(cls) -> "ArchivePlace":
@@ -98,8 +104,11 @@ class ArchivePlace(BaseModel):
         MissingExtra
             If what talks to archives is not installed.
         """
-        port = self.move_port if Address.of(self.url).title else None
-        return pacs.connect(self.url, ca=self.ca, calling=self.calling, move_port=port)
+        address = Address.of(self.url)
+        port = self.move_port if address.title else None
+        # In the open nothing is shown; the same place may have been an encrypted one before.
+        own = self.certificate if address.scheme in ("https", "dicoms") else None
+        return pacs.connect(self.url, ca=self.ca, certificate=own, calling=self.calling, move_port=port)
 
 
 def fetched_folder() -> Path:

@@ -21,6 +21,9 @@ _WHAT = (
 )
 
 
+_COPY = " The scan is a copy without the patient: only an archive of such copies can file them beside it."
+
+
 class SendSection(QWidget):
     """Send results.
 
@@ -73,7 +76,7 @@ class SendSection(QWidget):
         box.setIcon(QMessageBox.Icon.Question)
         box.setWindowTitle("Send results")
         box.setText(f"Send the results of {case.scan.name} to {name}?")
-        box.setInformativeText(_WHAT)
+        box.setInformativeText(_WHAT + (_COPY if case.scan.source.details.get("nameless") else ""))
         send = box.addButton("Send", QMessageBox.ButtonRole.AcceptRole)
         box.addButton(QMessageBox.StandardButton.Cancel)
         if send is not None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from napari_anomaly import pacs
 from napari_anomaly.errors import AnomalyError, ArchiveError
+from napari_anomaly.io import Pseudonyms
 from napari_anomaly.pacs.archive import Address, pacs_module
 from napari_anomaly.plugin.archive_place import ArchivePlace
 from napari_anomaly.plugin.contributions import get_reader
@@ -55,10 +56,25 @@ def searching(place: ArchivePlace, query: pacs.Query) -> Steps[list[pacs.Match]]
     return found
 
 
-def bringing(place: ArchivePlace, matches: Sequence[pacs.Match], folder: Path) -> Steps[list[Path]]:
-    """Fetch series, each into a folder of its own that appears whole or not at all."""
+def bringing(
+    place: ArchivePlace, matches: Sequence[pacs.Match], folder: Path, *, key: Path | None = None
+) -> Steps[list[Path]]:
+    """Fetch series, each into a folder of its own that appears whole or not at all.
+
+    Parameters
+    ----------
+    place
+        Where from.
+    matches
+        Which series.
+    folder
+        Where to.
+    key
+        Of the pseudonyms that stand in place of the patient; None for the files as they are.
+    """
     yield Progress(0, 0, _ASKING)
-    return (yield from pacs.fetching(place.connect(), matches, folder))
+    pseudonyms = None if key is None else Pseudonyms.read(key)
+    return (yield from pacs.fetching(place.connect(), matches, folder, pseudonyms=pseudonyms))
 
 
 def reading_series(folder: Path) -> Steps[list[LayerTuple]]:

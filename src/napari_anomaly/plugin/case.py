@@ -373,6 +373,10 @@ class Case:
         geometry = self.scan.geometry
         if geometry.unit == "voxel":
             return "size of a voxel unknown: shown in voxels"
+        stack = self.scan.source.details.get("stack")
+        if stack is not None and stack.resampled:
+            why = f"gantry tilt {stack.tilt:.1f}°" if stack.tilt else "uneven slices"
+            return f"{why}: resampled"
         angle = geometry.obliquity
         return f"oblique {angle:.0f}°: planes follow the scan" if angle >= 0.5 else ""
 
@@ -380,15 +384,15 @@ class Case:
         """Suggest where to export to: beside the scan, in its own format, under its own name."""
         source, wanted = self.scan.source, preferences().exports
         folder = source.path.parent if source.path is not None else Path.cwd()
+        folder = Path(wanted).expanduser() if wanted else folder
         suffix = ".tif" if source.format == "tiff" else ".nii.gz"
         return folder / f"{self.scan.name}_{kind}{suffix}"
 
 
-        folder = Path(wanted).expanduser() if wanted else folder
-def reading(path: Path, volume: int) -> Steps[Scan]:
-    """Read one volume of a file."""
+def reading(scan: Scan, volume: int) -> Steps[Scan]:
+    """Read another volume of the file that a scan came from."""
     yield Progress(0, 0, "reading")
-    return io.read_scan(path, volume=volume)
+    return io.read_volume(scan, volume)
 
 
 def writing_mask(case: Case, path: Path, choice: MaskChoice = "all") -> Steps[Path]:

@@ -6,11 +6,14 @@ from typing import Any, TypeAlias
 
 import napari.viewer
 import numpy as np
+from qtpy.QtCore import QThread
+from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_anomaly import io
 from napari_anomaly.plugin.case import VOLUME, VOLUMES
 from napari_anomaly.plugin.detect_panel import DetectPanel
 from napari_anomaly.plugin.layers import SCAN, LayerTuple, mask_layer, scan_behind, scan_layer, value_of
+from napari_anomaly.plugin.series_choice import SeriesChoice
 from napari_anomaly.samples import open_sample
 from napari_anomaly.scan import Scan
 
@@ -32,12 +35,16 @@ __all__ = [
 
 Paths: TypeAlias = str | Sequence[str]
 
+_NOTHING: Any = (None,)
+"""What a reader gives to napari that opened no layer, and is content with that."""
+
+_DICOM_NAMES = (".dcm", ".dicom", ".ima", ".zip", "dicomdir")
 # How people and programs, this one included, end the name of a mask.
 _MASK_NAMES = ("_mask", "-mask", "_seg", "_dseg", "_label", "_labels", "-lesions", "_lesions")
 
 
-def get_reader(path: Paths) -> Callable[[Paths], list[LayerTuple]] | None:
-    """Offer to read NIfTI and TIFF scans, and DICOM series.
+def get_reader(path: Paths) -> Callable[[Paths], list[Any]] | None:
+    """Offer to read NIfTI, TIFF, NRRD and MetaImage scans, and DICOM series.
 
     Parameters
     ----------
@@ -48,20 +55,23 @@ def get_reader(path: Paths) -> Callable[[Paths], list[LayerTuple]] | None:
     Returns
     -------
     callable or None
-        None for a folder or an archive without DICOM: another plugin may read it.
+        None for a folder or an archive without DICOM: another plugin may read it; and for a file without a suffix of
+        ours that does not begin as DICOM does.
     """
     first = path if isinstance(path, str) else path[0]
-    if Path(first).is_dir() and not io.looks_like_dicom(first):
+    named = io.suffix_of(first) or first.lower().endswith(_DICOM_NAMES)
+    if (Path(first).is_dir() or not named) and not io.looks_like_dicom(first):
         return None
     return _read
 
 
-def _read(path: Paths) -> list[LayerTuple]:
+def _read(path: Paths) -> list[Any]:
     layers: list[LayerTuple] = []
     for each in [path] if isinstance(path, str) else path:
         if not any(_is_part(Path(each), layer) for layer in layers):
             layers += _open_all(each)
-    return layers
+    # napari takes an empty list for a failure.
+    return layers or [_NOTHING]
 
 
 def _is_part(path: Path, layer: LayerTuple) -> bool:
@@ -71,10 +81,29 @@ def _is_part(path: Path, layer: LayerTuple) -> bool:
 
 
 def _open_all(path: str) -> list[LayerTuple]:
-    """Open a file; of a folder or an archive every series in it."""
-    if not Path(path).is_dir() and not path.lower().endswith(".zip"):
+    """Open a file; of a folder, a disc or an archive the series that the reader chooses, or all where none can."""
+    place = Path(path)
+    if not place.is_dir() and place.suffix.lower() != ".zip" and place.name.upper() != "DICOMDIR":
         return [open_file(path)]
-    return [open_file(path, series=number) for number in range(max(1, len(io.series_in(path))))]
+    found = io.find_series(path)
+    window = _window()
+    numbers = tuple(range(len(found.rows)))
+    if window is not None and len(numbers) > 1:
+        asking = SeriesChoice(found, window)
+        numbers = asking.chosen if asking.exec() == int(SeriesChoice.DialogCode.Accepted) else ()
+        asking.deleteLater()
+    elif not numbers:
+        found.read(0)  # says why there is none
+    return [_layer(found.read(number, volume=0), found.volumes(number)) for number in numbers]
+
+
+def _window() -> QWidget | None:
+    """Give the window that a question can stand before: none in scripts without one, and in other threads."""
+    viewer, program = napari.viewer.current_viewer(), QApplication.instance()
+    if viewer is None or program is None or QThread.currentThread() is not program.thread():
+        return None
+    window: QWidget = viewer.window._qt_window
+    return window if window.isVisible() else None
 
 
 def open_file(path: str | Path, *, series: int | None = None) -> LayerTuple:
@@ -95,7 +124,10 @@ def open_file(path: str | Path, *, series: int | None = None) -> LayerTuple:
         If the file cannot be read as a scan.
     """
     count = io.volumes(path, series=series)
-    scan = io.read_scan(path, volume=0 if count > 1 else None, series=series)
+    return _layer(io.read_scan(path, volume=0 if count > 1 else None, series=series), count)
+
+
+def _layer(scan: Scan, count: int) -> LayerTuple:
     if _is_mask(scan):
         return mask_layer(scan)
     return scan_layer(scan, metadata={VOLUMES: count, VOLUME: 0})
@@ -114,7 +146,7 @@ def write_labels(path: str, data: Any, meta: Mapping[str, Any]) -> list[str]:
     Parameters
     ----------
     path
-        Ends in ``.nii``, ``.nii.gz``, ``.tif`` or ``.tiff``.
+        Ends in ``.nii``, ``.nii.gz``, ``.tif``, ``.tiff``, ``.nrrd`` or ``.mha``.
     data
         Whole numbers (z, y, x).
     meta

@@ -218,8 +218,8 @@ class DetectPanel(QWidget):
         if case is None or case.scan.source.path is None:
             return
         self.cancel()
-        path = case.scan.source.path
-        self._beside(lambda: reading(path, volume), partial(self._on_volume_read, case, volume))
+        shown = case.scan
+        self._beside(lambda: reading(shown, volume), partial(self._on_volume_read, case, volume))
 
     def _on_volume_read(self, case: Case, volume: int, scan: Scan) -> None:
         case.show_volume(scan, volume)

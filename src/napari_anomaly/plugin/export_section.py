@@ -10,7 +10,7 @@ from napari_anomaly.plugin.parts import button, row
 
 __all__ = ["ExportSection"]
 
-_FILES = "NIfTI (*.nii.gz *.nii);;TIFF (*.tif *.tiff)"
+_FILES = "NIfTI (*.nii.gz *.nii);;TIFF (*.tif *.tiff);;NRRD (*.nrrd);;MetaImage (*.mha)"
 
 
 class ExportSection(QWidget):

@@ -13,6 +13,7 @@ from napari_anomaly.export import MaskChoice
 from napari_anomaly.plugin.case import Case, writing_mask
 from napari_anomaly.plugin.desk import Desk
 from napari_anomaly.plugin.jobs import Jobs, Listener
+from napari_anomaly.plugin.key_choice import ask_key
 from napari_anomaly.plugin.message import Message, words_for
 from napari_anomaly.plugin.parts import row, words
 from napari_anomaly.plugin.report_pdf import report_pdf
@@ -29,7 +30,7 @@ from napari_anomaly.report import reading_csv, reading_json, report_html
 
 __all__ = ["ReviewExport"]
 
-_IMAGES = "NIfTI (*.nii.gz *.nii);;TIFF (*.tif *.tiff)"
+_IMAGES = "NIfTI (*.nii.gz *.nii);;TIFF (*.tif *.tiff);;NRRD (*.nrrd);;MetaImage (*.mha)"
 _MASKS: tuple[tuple[MaskChoice, str, str], ...] = (
     ("all", "Mask: all but false positives...", "mask"),
     ("confirmed", "Mask: confirmed findings only...", "confirmed"),
@@ -76,11 +77,11 @@ class ReviewExport(QWidget):
         self.places.addAction("Beside each scan", lambda: self._choose(None))
         self.places.addAction("In a folder...", self._ask_folder)
         self.folder.setMenu(self.places)
-        self.kept = words("Where your verdicts, notes and corrections are; every step is on the disk at once")
         self._look_again = QTimer(self)
         self._look_again.setSingleShot(True)
         self._look_again.setInterval(_DISK_AFTER_MS)
         self._look_again.timeout.connect(self._check_kept)
+        self.kept = words("Where your verdicts, notes and corrections are; every step is on the disk at once")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
@@ -106,12 +107,14 @@ class ReviewExport(QWidget):
             "For the archive (DICOM)...",
             partial(self._ask_into, "Folder for the DICOM files", self.write_archive),
         )
+        self.nameless: Any = self.menu.addAction("DICOM without the patient...", self._ask_nameless)
 
     def refresh(self) -> None:
         """Show where the review is kept."""
         case = self._desk.case
         # What was not read from DICOM has no study to go back to.
-        self.archive.setEnabled(case is not None and case.scan.source.format == "dicom")
+        for action in (self.archive, self.nameless):
+            action.setEnabled(case is not None and case.scan.source.format == "dicom")
         if case is None or case.session.map is None:
             self.kept.setText("")
         elif case.closed_to_review:
@@ -121,9 +124,6 @@ class ReviewExport(QWidget):
         else:
             self.kept.setText(f"every step is kept in {case.journal.path.parent.name}")
             self.kept.setToolTip(f"Every step is in {case.journal.path}")
-
-    @property
-    def idle(self) -> bool:
             self._look_again.start()
 
     def _check_kept(self) -> None:
@@ -132,6 +132,9 @@ class ReviewExport(QWidget):
         if journal is not None and journal.problem:
             self.kept.setText("the last step may not be on the disk")
             self._message.error(journal.problem)
+
+    @property
+    def idle(self) -> bool:
         """Whether nothing is being written."""
         return all(jobs.idle for jobs in self._jobs)
 
@@ -143,9 +146,9 @@ class ReviewExport(QWidget):
         """Write a table or a report beside the window."""
         self._write(partial(writing_reading, path=path, make=make))
 
-    def write_archive(self, folder: Path) -> None:
-        """Write segmentation, map, report and key images as DICOM beside the window."""
-        self._write(partial(writing_archive, folder=folder))
+    def write_archive(self, folder: Path, key: Path | None = None) -> None:
+        """Write segmentation, map, report and key images as DICOM beside the window; with a key without the patient."""
+        self._write(partial(writing_archive, folder=folder, key=key))
 
     def write_derivatives(self, folder: Path) -> None:
         """Write masks, table and report in the layout of BIDS beside the window."""
@@ -182,6 +185,11 @@ class ReviewExport(QWidget):
         if chosen:
             path = Path(chosen)
             write(path if path.suffix else path.with_name(f"{path.name}.{suffix}"))
+
+    def _ask_nameless(self) -> None:
+        key = ask_key(self)
+        if key is not None:
+            self._ask_into("Folder for the DICOM files", partial(self.write_archive, key=key))
 
     def _ask_into(self, title: str, write: Callable[[Path], None]) -> None:
         case = self._desk.case

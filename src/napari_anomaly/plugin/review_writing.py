@@ -121,7 +121,7 @@ def writing_agreement(case: Case, path: Path) -> Steps[Path]:
     return steps()
 
 
-def writing_archive(case: Case, folder: Path) -> Steps[Path]:
+def writing_archive(case: Case, folder: Path, *, key: Path | None = None) -> Steps[Path]:
     """Write what goes back to the archive; call it in the window's thread, as `writing_reading`.
 
     Parameters
@@ -130,8 +130,10 @@ def writing_archive(case: Case, folder: Path) -> Steps[Path]:
         Which scan; it was read from DICOM.
     folder
         Where to.
+    key
+        Of the pseudonyms that stand in place of the patient; None for results that go back to the archive.
     """
-    writing, name = writing_results(case, folder, whole=True), case.scan.name
+    writing, name = writing_results(case, folder, whole=True, key=key), case.scan.name
 
     def steps() -> Steps[Path]:
         paths = yield from writing
@@ -140,7 +142,9 @@ def writing_archive(case: Case, folder: Path) -> Steps[Path]:
     return steps()
 
 
-def writing_results(case: Case, folder: Path, *, whole: bool = False) -> Steps[list[Path]]:
+def writing_results(
+    case: Case, folder: Path, *, whole: bool = False, key: Path | None = None
+) -> Steps[list[Path]]:
     """Write segmentation and report as DICOM, and give the files; call it in the window's thread.
 
     Parameters
@@ -151,6 +155,8 @@ def writing_results(case: Case, folder: Path, *, whole: bool = False) -> Steps[l
         Where to.
     whole
         Whether map and key images are among it.
+    key
+        See `writing_archive`.
     """
     case.take_strokes()
     session, scan = case.session, case.scan
@@ -162,6 +168,9 @@ def writing_results(case: Case, folder: Path, *, whole: bool = False) -> Steps[l
         if anomaly_map is None or question is None:
             return []
         found = question.answer() if findings is None else findings
-        return io.save_dicom(folder, scan, anomaly_map, found, review=review, whole=whole)
+        pseudonyms = None if key is None else io.Pseudonyms.read(key)
+        return io.save_dicom(
+            folder, scan, anomaly_map, found, review=review, whole=whole, pseudonyms=pseudonyms
+        )
 
     return steps()
