@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import napari
@@ -312,6 +313,17 @@ def test_an_error_goes_away_with_the_next_detection(make_panel: MakePanel, scan:
     engine.error = None
     detect(panel, qtbot)
     assert not panel.message.isVisible()
+
+
+def test_what_is_said_of_one_scan_is_not_said_of_the_next(
+    make_panel: MakePanel, scan: Scan, qtbot: QtBot
+) -> None:
+    source = replace(scan.source, details={"notes": ("The file states no voxel size.",)})
+    panel = make_panel(replace(scan, source=source))
+    until(qtbot, lambda: "no voxel size" in panel.message.text())
+    data, keywords, _ = scan_layer(scan)
+    panel.viewer.add_image(data, **keywords)
+    assert panel.message.text() == ""
 
 
 def test_without_scan_or_detector_the_dock_says_what_to_do(make_panel: MakePanel, scan: Scan) -> None:

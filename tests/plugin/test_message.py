@@ -22,6 +22,19 @@ def test_a_message_can_be_read_and_goes_away(qtbot: QtBot) -> None:
     assert message.isHidden()
 
 
+def test_words_about_another_scan_go_away_and_others_stay(qtbot: QtBot) -> None:
+    message, one, other = Message(), object(), object()
+    qtbot.addWidget(message)
+    message.note("The file states no voxel size.", about=one)
+    message.turn_to(one)
+    assert message.text() == "The file states no voxel size."
+    message.turn_to(other)
+    assert (message.text(), message.isHidden()) == ("", True)
+    message.note("Saved.")
+    message.turn_to(other)
+    assert message.text() == "Saved."
+
+
 def test_a_long_path_does_not_widen_the_dock(qtbot: QtBot) -> None:
     message = Message()
     qtbot.addWidget(message)

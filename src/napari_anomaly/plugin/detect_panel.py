@@ -186,6 +186,7 @@ class DetectPanel(QWidget):
         layer = self.run.layer
         if self._case is not None and layer is self._case.layer:
             return
+        self.message.turn_to(layer)
         if self.jobs.cancel():
             self.run.show_idle("stopped")
             self.message.note("Another scan was chosen: the detection was stopped.")
@@ -195,7 +196,7 @@ class DetectPanel(QWidget):
         self._welcomed.add(case)
         case.layer.events.contrast_limits.connect(partial(self._on_limits, case))
         if case.scan.notes:
-            self.message.note("\n".join(case.scan.notes))
+            self.message.note("\n".join(case.scan.notes), about=case.layer)
 
     def _on_case(self) -> None:
         if self._case is not None:
@@ -272,9 +273,8 @@ class DetectPanel(QWidget):
         self.run.show_idle(f"done in {self._job.seconds:.0f} s")
         if not self.desk.heard(lambda: self.desk.show_result(case, outcome)):
             return
-        notes = (*outcome.notes, *case.remarks)
-        if notes:
-            self.message.note("\n".join(notes))
+        if notes := (*outcome.notes, *case.remarks):
+            self.message.note("\n".join(notes), about=case.layer)
         self._fresh = True
         self._watch_layers(case)
         self._on_opacity(self.show_.opacity.value() / 100)

@@ -40,23 +40,32 @@ class Message(QLabel):
         )
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setToolTip("What happened last; the text can be selected and copied")
+        self._about: object = None
         self.hide()
 
     def error(self, text: str) -> None:
         """Say what went wrong."""
         self._say(text, _ERROR)
 
-    def note(self, text: str) -> None:
-        """Say what was done, or what is worth knowing."""
+    def note(self, text: str, *, about: object = None) -> None:
+        """Say what was done, or what is worth knowing; of one scan alone, where that is given."""
         self._say(text, _NOTE)
+        self._about = about
+
+    def turn_to(self, scan: object) -> None:
+        """Say no longer what is true of another scan alone."""
+        if self._about is not None and self._about is not scan:
+            self.clear_text()
 
     def clear_text(self) -> None:
         """Say nothing."""
         self.setText("")
+        self._about = None
         self.hide()
 
     def _say(self, text: str, style: str) -> None:
         # A path without a space would widen the dock: it may break at its separators.
         self.setText(text.replace("/", "/\u200b").replace("_", "_\u200b"))
         self.setStyleSheet(style)
+        self._about = None
         self.show()
