@@ -29,7 +29,7 @@ _SECONDS_BETWEEN_SIGNALS = 0.1
 SWITCH_S = 1e-3
 """How soon a job hands Python over to the window, which wants it after every call of the graphics library."""
 
-NICE = 10
+NICE = 5
 """By how many of Linux's steps a job gives way to the window, where both want the same processor."""
 
 
