@@ -7,16 +7,20 @@ with the pixels of the source slices, each at the place in space that its own he
 """
 
 import argparse
+import gzip
 import importlib.metadata
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import nibabel as nib
 import numpy as np
 from nibabel.orientations import aff2axcodes
+from pydicom import dcmread
+from pydicom.uid import CTImageStorage, JPEG2000Lossless, JPEGLSLossless, RLELossless
 from scipy import ndimage
 
 from napari_anomaly import io
@@ -26,8 +30,13 @@ from napari_anomaly.io.instances import opener
 from napari_anomaly.io.pixels import pixels
 from napari_anomaly.io.series import Series, list_series
 from napari_anomaly.io.stack import slice_affine
+from napari_anomaly.samples import open_sample
 from napari_anomaly.scan import Scan
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from dicoms import AXIAL, ROOT, SAGITTAL, classic, enhanced, mosaic, places
+
+Image: TypeAlias = tuple[str, nib.Nifti1Image]
 TABLE = Path(__file__).parents[1] / "docs" / "results" / "dicom-agreement.md"
 MEANING = (
     "Where both made the same grid, voxels must be equal and corners lie within 0.01 mm. A crooked series (gantry "
@@ -38,15 +47,66 @@ MEANING = (
 HEAD = "| series | what | ours | dcm2niix | difference |\n|---|---|---|---|---|\n"
 
 
-def converted(series: Series, folder: Path) -> tuple[list[Path], list[str]]:
-    """Let dcm2niix convert the files of one series; give its images and its warnings."""
+def made(folder: Path) -> None:
+    """Write series of the bundled scan in ways that hospitals' files differ, and unpack nibabel's own test files."""
+    scan = open_sample("ms-flair")
+    head = np.rint(scan.voxels[::8, ::4, ::3] * (3000 / scan.voxels.max())).astype(np.int16)
+    turn = np.radians(25)
+    oblique = ((1.0, 0.0, 0.0), (0.0, np.cos(turn), np.sin(turn)))
+    ways: dict[str, dict[str, Any]] = {
+        "axial MR": {},
+        "sagittal MR": {"directions": SAGITTAL},
+        "oblique MR": {"directions": oblique},
+        "CT, unsigned, slope and intercept": {
+            "kind": CTImageStorage,
+            "PixelRepresentation": 0,
+            "RescaleSlope": 2,
+            "RescaleIntercept": -1024,
+        },
+        "CT, MONOCHROME1": {"kind": CTImageStorage, "PhotometricInterpretation": "MONOCHROME1"},
+    }
+    for number, (name, words) in enumerate(ways.items()):
+        classic(folder / name, head, SeriesInstanceUID=f"{ROOT}70.{number}", SeriesDescription=name, **words)
+    for number, syntax in enumerate((RLELossless, JPEGLSLossless, JPEG2000Lossless)):
+        name = f"MR, {syntax.name}"
+        for path in classic(
+            folder / name, head, SeriesInstanceUID=f"{ROOT}71.{number}", SeriesDescription=name
+        ):
+            packed = dcmread(path)
+            packed.compress(syntax, generate_instance_uid=False)
+            packed.save_as(path)
+    for echo in (0, 1):
+        words = {"EchoTime": 10.0 + 70 * echo, "EchoNumbers": echo + 1, "SeriesInstanceUID": f"{ROOT}72.1"}
+        numbered = {"first": 1 + echo * len(head), "SeriesDescription": "two echoes"}
+        classic(folder / "two echoes", head // (echo + 1), **numbered, **words)
+    enhanced(folder / "enhanced MR" / "one.dcm", head, SeriesInstanceUID=f"{ROOT}73.1")
+    mosaic(folder / "Siemens mosaic" / "one.dcm", head, directions=AXIAL, SeriesInstanceUID=f"{ROOT}74.1")
+    leaning = places(len(head), lean=np.array((0.0, 1.0, 0.0)))
+    classic(folder / "tilted", head, positions=leaning, SeriesInstanceUID=f"{ROOT}75.1")
+    for packed in sorted((Path(nib.__file__).parent / "nicom" / "tests" / "data").glob("*.dcm.gz")):
+        name = packed.name.removesuffix(".dcm.gz")
+        series = folder / f"nibabel {name.rstrip('0123456789_')}"
+        series.mkdir(exist_ok=True)
+        (series / f"{name}.dcm").write_bytes(gzip.decompress(packed.read_bytes()))
+
+
+def converted(series: Series, folder: Path) -> tuple[list[Image], list[str]]:
+    """Let dcm2niix convert the files of one series; give its volumes with their names, and its warnings."""
     (folder / "in").mkdir()
     for number, path in enumerate(dict.fromkeys(frame.place.path for frame in series.frames)):
         (folder / "in" / f"{number:05d}.dcm").symlink_to(path.resolve())
     words = [Path(sys.executable).with_name("dcm2niix"), "-f", "out", "-o", folder, folder / "in"]
     answer = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False)
-    warned = [line for line in answer.stdout.splitlines() if line.startswith(("Warning", "Error"))]
-    return sorted(folder.glob("*.nii*")), warned
+    lines = dict.fromkeys(answer.stdout.splitlines())
+    warned = [line for line in lines if line.startswith(("Warning", "Error"))]
+    volumes: list[Image] = []
+    for path in sorted(folder.glob("*.nii*")):
+        image = canonical(path)
+        parts = nib.four_to_three(image) if len(image.shape) == 4 else [image]
+        volumes += [
+            (f"{path.name} {k}" if len(parts) > 1 else path.name, part) for k, part in enumerate(parts)
+        ]
+    return volumes, warned
 
 
 def canonical(path: Path) -> nib.Nifti1Image:
@@ -83,8 +143,9 @@ def off_source(image: nib.Nifti1Image, scan: Scan, stored: np.ndarray) -> tuple[
 def rows_of(series: Series, name: str) -> Iterator[str]:
     """Compare one series and give the rows of the table."""
     path = series.frames[0].place.path
+    count = len(series.stack.volumes) if series.stack is not None else 1
     try:
-        scan = read(path)
+        scans = [read(path, volume=number) for number in range(count)]
     except ScanError as error:
         yield f"| {name} | read | refused: {error} | - | - |"
         return
@@ -94,14 +155,24 @@ def rows_of(series: Series, name: str) -> Iterator[str]:
         if not images:
             yield f"| {name} | read | read | refused: {' '.join(warned)} | - |"
             return
-        io.write_like(scan.voxels, scan, folder / "ours.nii", kind="image")
-        ours = canonical(folder / "ours.nii")
-        for image in images:
-            theirs = canonical(image)
-            yield from grid_rows(f"{name}, {image.name}", ours, theirs)
-            yield from value_rows(f"{name}, {image.name}", scan, ours, theirs)
-        notes = [*(f"ours: {note}" for note in scan.notes), *(f"dcm2niix: {line}" for line in warned)]
+        for number, scan in enumerate(scans):
+            io.write_like(scan.voxels, scan, folder / "ours.nii", kind="image")
+            ours = canonical(folder / "ours.nii")
+            for which, theirs in images if count == 1 else nearest(ours, images):
+                title = f"{name}, {f'volume {number}, ' if count > 1 else ''}{which}"
+                yield from grid_rows(title, ours, theirs)
+                yield from value_rows(title, scan, ours, theirs)
+            del ours
+        notes = [*(f"ours: {note}" for note in scans[0].notes), *(f"dcm2niix: {line}" for line in warned)]
         yield from (f"| {name} | said | {note} | | |" for note in notes)
+
+
+def nearest(ours: nib.Nifti1Image, images: list[Image]) -> list[Image]:
+    """Give the one of dcm2niix's volumes that is most like ours, for it counts volumes in another way."""
+    alike = [each for each in images if each[1].shape == ours.shape]
+    mine = np.asarray(ours.dataobj, np.float64)
+    apart = [np.abs(mine - np.asarray(each.dataobj, np.float64)).mean() for _, each in alike]
+    return [alike[int(np.argmin(apart))]] if alike else images[:1]
 
 
 def grid_rows(name: str, ours: nib.Nifti1Image, theirs: nib.Nifti1Image) -> Iterator[str]:
@@ -123,7 +194,10 @@ def value_rows(name: str, scan: Scan, ours: nib.Nifti1Image, theirs: nib.Nifti1I
     """Compare the intensities: voxel by voxel where the grids agree, else with the source slices."""
     if corners_apart(ours, theirs) < 0.01:
         apart = np.abs(np.asarray(ours.dataobj, np.float64) - np.asarray(theirs.dataobj, np.float64))
-        yield f"| {name} | intensities | | | largest {apart.max():g}, in {np.count_nonzero(apart)} voxels |"
+        empty = "" if np.any(scan.voxels) else "; the file holds nothing but 0"
+        yield (
+            f"| {name} | intensities | | | largest {apart.max():g}, in {np.count_nonzero(apart)} voxels{empty} |"
+        )
         return
     frames = frames_of(scan)
     with opener() as open_place:
@@ -136,25 +210,29 @@ def value_rows(name: str, scan: Scan, ours: nib.Nifti1Image, theirs: nib.Nifti1I
     )
 
 
+def rows_in(folder: Path) -> Iterator[str]:
+    """Compare all series below a folder."""
+    for series in list_series(folder).series:
+        if series.frames:
+            print(series.label, flush=True)
+            yield from rows_of(series, series.frames[0].place.path.relative_to(folder).parts[0])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folders", type=Path, nargs="*")
     parser.add_argument("--out", type=Path, default=TABLE)
     options = parser.parse_args()
-    listing = list_series(options.folder)
-    lines = []
-    for series in listing.series:
-        name = (
-            series.frames[0].place.path.relative_to(options.folder).parts[0] if series.frames else series.name
-        )
-        print(series.label, flush=True)
-        lines += rows_of(series, name)
+    with tempfile.TemporaryDirectory() as place:
+        made(Path(place))
+        lines = [line for folder in (*options.folders, Path(place)) for line in rows_in(folder)]
     versions = {name: importlib.metadata.version(name) for name in ("dcm2niix", "pydicom")}
     options.out.write_text(
         "# DICOM: agreement with dcm2niix\n\n"
-        "`python benchmarks/dicom_agreement.py FOLDER` makes this page: every series below the folder, read by this "
+        "`python benchmarks/dicom_agreement.py FOLDER...` makes this page: every series below the folders, the bundled "
+        "scan written as DICOM in the ways that hospitals' files differ, and nibabel's own test files, read by this "
         f"package (pydicom {versions['pydicom']}) and by dcm2niix {versions['dcm2niix']}, both brought to nibabel's "
         "closest canonical order. Where grids differ, both are compared with the pixels of the source slices, each at "
         "the place that its header names.\n\n" + MEANING + HEAD + "\n".join(lines) + "\n",
