@@ -88,6 +88,9 @@ def _table(rows: tuple[tuple[str, ...], ...]) -> QTableWidget:
             item = QTableWidgetItem(word)
             item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
             table.setItem(place, column, item)
+    numbers = table.verticalHeader()
+    if numbers is not None:
+        numbers.hide()
     header = table.horizontalHeader()
     if header is not None:
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
