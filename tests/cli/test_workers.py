@@ -92,3 +92,17 @@ def test_without_dask_the_extra_is_named(tiny, tmp_path, monkeypatch):
 def test_a_detector_is_read_once(tiny):
     looking_module._detector.cache_clear()
     assert looking_module._detector(tiny[1]) is looking_module._detector(tiny[1])
+
+
+def test_the_workers_of_a_scheduler_do_it_and_a_bad_scan_is_a_row(tiny, write_phantom, tmp_path):
+    from distributed import LocalCluster
+
+    write_phantom("scans/a.nii.gz")
+    (tmp_path / "scans" / "bad.nii.gz").write_bytes(b"no scan at all")
+    words = ["screen", str(tmp_path / "scans"), "--worklist", str(tmp_path / "list.sqlite"), *tiny]
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+        assert main([*words, "--scheduler", cluster.scheduler_address]) == 2
+    rows = {row.path.name: row for row in listed(tmp_path / "list.sqlite")}
+    assert rows["a.nii.gz"].detection.exists()
+    assert rows["bad.nii.gz"].state == "failed"
+    assert rows["bad.nii.gz"].reason

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from napari_anomaly.cli.looking import Looking, Outcome, look, share_processors
+from napari_anomaly.cli.looking import Looking, Outcome, look
 from napari_anomaly.errors import ScanError
 from napari_anomaly.worklist import Row
 
@@ -92,6 +92,8 @@ def client_of(workers: int, scheduler: str | None, closing: ExitStack) -> Client
     try:
         import dask
         from distributed import Client, LocalCluster
+
+        from napari_anomaly.cli.settling import Settling, gpus_here
     except ImportError as error:
         raise ScanError(
             "Several workers need Dask's distributed, which is not installed. Install it with: "
@@ -109,5 +111,5 @@ def client_of(workers: int, scheduler: str | None, closing: ExitStack) -> Client
         LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None)
     )
     client = Client(cluster)
-    client.run(share_processors, workers)
+    client.register_plugin(Settling(workers, gpus_here()))
     return client
