@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,11 @@ from napari_anomaly.io.instances import quiet
 from napari_anomaly.scan import Scan
 
 SLICES = ramp((4, 5, 6))
+PUBLIC = Path(pydicom.__file__).parent / "data" / "test_files"
+SCANNERS = (
+    *("CT_small.dcm", "MR_small.dcm", "MR_small_RLE.dcm", "MR_small_bigendian.dcm"),
+    *("MR_small_jp2klossless.dcm", "MR_small_jpeg_ls_lossless.dcm"),
+)
 FEW = settings(
     max_examples=25,
     deadline=None,
@@ -90,6 +96,41 @@ def test_bytes_that_flipped(tmp_path_factory, changes, many):
         content[min(len(content) - 1, int(where * len(content)))] = byte
     path.write_bytes(content)
     outcome(folder)
+
+
+@FEW
+@given(
+    name=st.sampled_from(SCANNERS),
+    changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=12),
+)
+def test_bytes_that_flipped_in_files_of_scanners(tmp_path_factory, name, changes):
+    folder = tmp_path_factory.mktemp("fuzz")
+    paths = [moved(folder, name, number) for number in range(3)]
+    assert outcome(folder) is not None
+    content = bytearray(paths[1].read_bytes())
+    for where, byte in changes:
+        content[min(len(content) - 1, int(where * len(content)))] = byte
+    paths[1].write_bytes(content)
+    outcome(folder)
+
+
+def moved(folder, name, number):
+    """Write a file of a scanner once more, a slice higher; one slice alone would not be read at all."""
+    with quiet():
+        data = dcmread(PUBLIC / name)
+        data.SOPInstanceUID = f"{data.SOPInstanceUID}.{number}"
+        data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
+        data.InstanceNumber = number + 1
+        data.ImagePositionPatient = [0, 0, 3 * number]
+        data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        data.save_as(folder / f"{number}.dcm", enforce_file_format=False)
+    return folder / f"{number}.dcm"
+
+
+@pytest.mark.parametrize("path", sorted(PUBLIC.glob("*.dcm")), ids=lambda path: path.stem)
+def test_public_files_of_every_kind_are_read_or_refused(tmp_path, path):
+    (tmp_path / "a.dcm").write_bytes(path.read_bytes())
+    outcome(tmp_path)
 
 
 @FEW
