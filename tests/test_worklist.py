@@ -136,6 +136,12 @@ def test_results_of_ours_are_left_out(tmp_path: Path) -> None:
     assert [path.name for path, _ in scans_in(tmp_path)] == ["a.nii.gz", "b.TIF"]
 
 
+def test_scans_in_formats_of_itk_are_listed_and_their_data_files_are_not(tmp_path: Path) -> None:
+    for name in ("a.nrrd", "b.nhdr", "b.raw", "c.mha", "d.mhd", "d.zraw"):
+        (tmp_path / name).write_bytes(bytes(3))
+    assert [path.name for path, _ in scans_in(tmp_path)] == ["a.nrrd", "b.nhdr", "c.mha", "d.mhd"]
+
+
 def test_every_series_of_a_folder_is_a_scan(tmp_path: Path) -> None:
     classic(tmp_path / "a" / "one", ramp((3, 4, 5)))
     for number in ("7", "8"):

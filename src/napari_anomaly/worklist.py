@@ -23,7 +23,7 @@ State: TypeAlias = Literal["waiting", "ready", "failed"]
 Status: TypeAlias = Literal["unread", "in progress", "read"]
 
 _OURS = ("_anomaly", "_mask", "_proxy", "_confirmed", "_verdicts")
-_IMAGES = (".nii", ".nii.gz", ".tif", ".tiff", ".hdr")
+_IMAGES = (".nii", ".nii.gz", ".tif", ".tiff", ".hdr", ".nrrd", ".nhdr", ".mha", ".mhd")
 _SCHEMA_VERSION = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS scans (
