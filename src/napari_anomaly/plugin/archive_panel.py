@@ -442,8 +442,9 @@ class ArchivePanel(QWidget):
         if count == 0:
             self.message.note(f"They are on {file.name} already.")
             return
+        waiting = "1 new scan waits" if count == 1 else f"{count} new scans wait"
         self.message.note(
-            f"{count} new scans wait on {file.name}. Have the detector look at them: "
+            f"{waiting} on {file.name}. Have the detector look: "
             f"napari-anomaly screen {folder} --worklist {file}"
         )
 

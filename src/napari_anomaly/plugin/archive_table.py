@@ -11,7 +11,7 @@ from napari_anomaly.pacs.match import Match
 
 __all__ = ["ArchiveTable", "MatchModel"]
 
-_TITLES = ("date", "patient", "kind", "description", "files")
+_TITLES = ("date", "patient", "kind", "series", "files")
 _TOOLTIPS = (
     "Day of the examination",
     "Name of the patient; the ID is in the tip of a row",
