@@ -86,7 +86,8 @@ each came in on the way. Which weights ship was decided with the results on the 
 ## Where it fails
 
 - It has seen {total} steps on a CPU, far from what it could learn. Small lesions (under 4 mm) and faint ones are
-  missed; so are most lesions on T1, and small ones on T2. On T1 they rank high, but below what normal scans reach.
+  missed; so are most small ones on T1 and T2. A glioma on T1 without contrast agent ranks high, but below what normal
+  scans reach.
 - Only one real FLAIR scan and no real T2 scan of a healthy person took part; other contrasts are synthesised.
 - Children, surgical cavities, implants and motion were never shown to it.
 - Outlines of large lesions follow contrast, not anatomy: oedema and tumour are one finding.
