@@ -1,9 +1,16 @@
 import builtins
+import os
 
 import pytest
 import torch
 
-from napari_anomaly.detector.engine import Engine, OpenVinoEngine, TorchEngine, installed
+from napari_anomaly.detector.engine import (
+    Engine,
+    OpenVinoEngine,
+    TorchEngine,
+    installed,
+    leave_a_processor,
+)
 from napari_anomaly.errors import MissingExtra
 from napari_anomaly.networks.joint import TISSUE_CHANNELS, JointNetwork
 from napari_anomaly.networks.plane import PLANE_CHANNELS
@@ -90,3 +97,17 @@ def test_openvino_that_is_not_there_is_said_in_words(network, monkeypatch):
         MissingExtra, match=r"pip install 'napari-anomaly\[openvino\]', or choose the engine torch"
     ):
         OpenVinoEngine(network, "c" * 64)
+
+
+@pytest.mark.parametrize(("processors", "before", "after"), [(2, 2, 1), (1, 1, 1), (4, 4, 3), (8, 2, 2)])
+def test_one_processor_is_left_to_the_window(monkeypatch, processors, before, after):
+    found = torch.get_num_threads()
+    monkeypatch.setattr(os, "cpu_count", lambda: processors)
+    try:
+        torch.set_num_threads(before)
+        leave_a_processor()
+        assert torch.get_num_threads() == after
+        leave_a_processor()
+        assert torch.get_num_threads() == after
+    finally:
+        torch.set_num_threads(found)

@@ -173,6 +173,17 @@ class _Fuse(nn.Module):
         return self.network.fuse(logit, features, context)
 
 
+def leave_a_processor() -> None:
+    """Have this thread compute on all processors but one, which belongs to a window that draws meanwhile.
+
+    Threads of PyTorch and of OpenVINO wait for the slowest of them at every step: where one shares its processor with
+    the drawing, all of them wait, and both the detection and the window are slower than with a thread less.
+    """
+    others = max(1, (os.cpu_count() or 1) - 1)
+    if torch.get_num_threads() > others:
+        torch.set_num_threads(others)
+
+
 def installed() -> bool:
     """Tell whether OpenVINO is there, without importing it."""
     from importlib.util import find_spec

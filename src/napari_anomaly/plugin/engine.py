@@ -119,8 +119,10 @@ class TheDetector:
         with torch_needed("Detecting"):
             from napari_anomaly.detector.checkpoint import load
             from napari_anomaly.detector.detect import detect
+            from napari_anomaly.detector.engine import leave_a_processor
             from napari_anomaly.detector.settings import DetectSettings
 
+            leave_a_processor()
             detector = load(request.detector)
             wishes = {"device": request.device, "second_opinion": request.second_opinion}
             settings = DetectSettings.model_validate(wishes)
