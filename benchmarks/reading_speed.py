@@ -316,7 +316,7 @@ def report(figures: dict[str, list[float]], read_s: float, once: list[tuple[str,
             "|---|---|---|---|",
             *(line(name, values) for name, values in once),
             "",
-            f"{platform.machine()}, {os.cpu_count()} cores (load {load}), "
+            f"{platform.machine()}, {os.cpu_count()} cores shared with other work (load {load}), "
             f"Python {platform.python_version()}.",
             TRIED,
         ]
