@@ -1,7 +1,7 @@
-"""Take the picture of the archive's dock: python docs/pictures/make_archive_picture.py.
+"""Take the pictures of the archive's dock: python docs/pictures/make_archive_picture.py.
 
 The archive is one that the tests start on this machine, over DICOMweb; the scan is the bundled one, under names of
-patients that nobody has. Search and fetch are real.
+patients that nobody has. Search, fetch, detection, and what is sent back are real.
 """
 
 import os
@@ -20,7 +20,7 @@ import numpy as np  # noqa: E402
 from pydicom import dcmread  # noqa: E402
 from qtpy.QtCore import Qt  # noqa: E402
 from qtpy.QtTest import QTest  # noqa: E402
-from qtpy.QtWidgets import QApplication  # noqa: E402
+from qtpy.QtWidgets import QApplication, QFileDialog  # noqa: E402
 
 from archives import Held, web_archive  # noqa: E402
 from dicoms import ROOT, classic, places, ramp  # noqa: E402
@@ -59,11 +59,62 @@ def main() -> None:
         panel.table.selectRow([match.series for match in ordered(panel)].index(flair.series))
         QTest.mouseClick(panel.fetch, Qt.MouseButton.LeftButton)
         wait(600, lambda: bool(viewer.layers) and not panel.busy)
-        # The folder of this run is nobody's.
-        panel.message.note(panel.message.text().replace("\u200b", "").replace(folder, "~"))
+        hide(panel, folder)
         wait(3)
         viewer.screenshot(str(HERE / "archive.png"), canvas_only=False, flash=False)
+        add_to_worklist(panel, Path(folder))
+        detect(panel)
+        send(panel, held)
         viewer.close()
+
+
+def hide(panel: ArchivePanel, folder: str) -> None:
+    """Take the folder of this run out of what is said: it is nobody's."""
+    panel.message.note(panel.message.text().replace("\u200b", "").replace(folder, "~"))
+
+
+def add_to_worklist(panel: ArchivePanel, folder: Path) -> None:
+    """Put the fetched series on a worklist, and take the picture of it."""
+    worklist = folder / "september.sqlite"
+    QFileDialog.getSaveFileName = staticmethod(lambda *words, **named: (str(worklist), ""))
+    QTest.mouseClick(panel.add, Qt.MouseButton.LeftButton)
+    wait(60, lambda: worklist.exists() and not panel.busy)
+    dock, waiting = panel.viewer.window.add_plugin_dock_widget("napari-anomaly", "Worklist")
+    waiting.open_list(worklist)
+    wait(60, lambda: bool(waiting.is_ready))
+    hide(panel, str(folder))
+    wait(2)
+    panel.viewer.screenshot(str(HERE / "archive-worklist.png"), canvas_only=False, flash=False)
+    panel.viewer.window.remove_dock_widget(dock)
+
+
+def detect(panel: ArchivePanel) -> None:
+    """Run the bundled detector on the open series."""
+    dock, detecting = panel.viewer.window.add_plugin_dock_widget("napari-anomaly", "Detect", tabify=True)
+    wait(60, lambda: detecting.run.device.count() > 1)
+    detecting.detect()
+    wait(600, lambda: detecting.case is not None and detecting.case.session.has_findings)
+    wait(600, lambda: not detecting.jobs.running and not detecting.counts.running)
+    panel.viewer.window.remove_dock_widget(dock)
+    wait(1)
+
+
+def send(panel: ArchivePanel, held: Held) -> None:
+    """Send segmentation and report back, with the question before and what is said after."""
+    before = len(held)
+    QTest.mouseClick(panel.results.button, Qt.MouseButton.LeftButton)
+    wait(2)
+    screen = QApplication.primaryScreen()
+    screen.grabWindow(0).save(str(HERE / "archive-question.png"))
+    agree = next(each for each in panel.results.confirming.buttons() if each.text() == "Send")
+    QTest.mouseClick(agree, Qt.MouseButton.LeftButton)
+    wait(300, lambda: len(held) == before + 2 and not panel.busy)
+    QTest.mouseClick(panel.form.search, Qt.MouseButton.LeftButton)
+    wait(60, lambda: panel.count.text() == f"{len(SERIES) + 2} series" and not panel.busy)
+    if len(held) != before + 2:
+        raise SystemExit(f"{len(held) - before} files came back. {panel.message.text()}")
+    wait(2)
+    panel.viewer.screenshot(str(HERE / "archive-sent.png"), canvas_only=False, flash=False)
 
 
 def fill(held: Held, folder: Path) -> None:
