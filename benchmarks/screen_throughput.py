@@ -61,7 +61,7 @@ def report(found: dict[int, Figures], count: int, most: int) -> str:
     lines = [
         "# Screening with several workers\n",
         f"{count} copies of the bundled multiple-sclerosis scan; every worker has one thread of {most}, so that the",
-        "ratio says what workers cost. Made by `python benchmarks/screen_throughput.py`.\n",
+        f"ratio says what workers cost. Made by `python benchmarks/screen_throughput.py {count}`.\n",
         "| workers | scans | seconds | scans a minute | share of linear | with the start of the workers |",
         "|---|---|---|---|---|---|",
     ]
@@ -87,6 +87,8 @@ def report(found: dict[int, Figures], count: int, most: int) -> str:
         "",
         f"Seconds of processor for one scan: {one.processor / count:.1f} with one worker, "
         f"{several.processor / count:.1f} with {most} ({work:.2f} times).",
+        "",
+        f"Load of the machine at the end: {os.getloadavg()[0]:.1f}. Other programs that run meanwhile lower every share.",
     ]
     return "\n".join(lines) + "\n"
 
