@@ -88,7 +88,8 @@ def report(found: dict[int, Figures], count: int, most: int) -> str:
         f"Seconds of processor for one scan: {one.processor / count:.1f} with one worker, "
         f"{several.processor / count:.1f} with {most} ({work:.2f} times).",
         "",
-        f"Load of the machine at the end: {os.getloadavg()[0]:.1f}. Other programs that run meanwhile lower every share.",
+        f"Load of the machine at the end: {os.getloadavg()[0]:.1f}. "
+        "Other programs that run meanwhile lower every share.",
     ]
     return "\n".join(lines) + "\n"
 
