@@ -8,6 +8,7 @@ Needs the bundled detector, or another one with ``--detector FILE``.
 """
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from qtpy.QtWidgets import QApplication
 from napari_anomaly.plugin.contributions import dock, sample_ms_flair
 from napari_anomaly.plugin.detect_panel import DetectPanel
 from napari_anomaly.plugin.display import step_of
+from napari_anomaly.plugin.review_place import VARIABLE
 
 HERE = Path(__file__).parent
 SIZE = (1400, 900)
@@ -39,7 +41,10 @@ def main() -> None:
             panel.run.choose_detector(options.detector)
         return panel
 
-    make(options.out, with_dock)
+    # A review of this scan, by whoever runs this, is no part of the job.
+    with tempfile.TemporaryDirectory() as reviews:
+        os.environ[VARIABLE] = reviews
+        make(options.out, with_dock)
 
 
 def make(out: Path, with_dock: Callable[[napari.Viewer], DetectPanel]) -> None:
