@@ -194,12 +194,19 @@ def installed() -> bool:
 def _converted(path: Path | None, module: nn.Module, example: tuple[Tensor, ...]) -> Any:
     import openvino
 
-    if path is not None and path.exists() and path.with_suffix(".bin").exists():
-        return openvino.Core().read_model(path)
-    model = openvino.convert_model(module.eval(), example_input=example)
-    if path is not None:
+    if path is None:
+        return openvino.convert_model(module.eval(), example_input=example)
+    if not _kept(path):
+        model = openvino.convert_model(module.eval(), example_input=example)
         _keep(model, path)
-    return model
+        if not _kept(path):
+            return model
+    # the first detection, too, takes what was kept: in bfloat16 that may round otherwise than what was converted
+    return openvino.Core().read_model(path)
+
+
+def _kept(path: Path) -> bool:
+    return path.exists() and path.with_suffix(".bin").exists()
 
 
 def _keep(model: Any, path: Path) -> None:
