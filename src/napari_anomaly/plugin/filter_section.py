@@ -46,7 +46,7 @@ class FilterSection(QWidget):
         self.least_size.setFixedWidth(self.least_size.fontMetrics().horizontalAdvance("≥ 10000 voxels") + 12)
         self.score = slim_combo("Show only findings with at least this peak score; the mask keeps the others")
         for score in _SCORES:
-            self.score.addItem(f"≥ {format_score(score)}" if score else "any score", score)
+            self.score.addItem(f"≥ {format_score(score)}" if score else "score", score)
         self.show_unit("mm")
         self.verdict.activated.connect(lambda _: self.changed.emit())
         self.score.activated.connect(lambda _: self.changed.emit())
