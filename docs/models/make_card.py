@@ -80,8 +80,8 @@ napari-anomaly train --name {name} --out {name}.safetensors --normals T1_DS00274
 ```
 
 The bundled weights came about in stages, {total} steps in all, which [what was tried](../results/training.md) lists:
-the ceiling on what shines, venous sinuses, the removal of the scanner's gain and the weight on the loudest normal voxels
-each came in on the way. Which weights ship was decided with the results on the patients below known.
+the ceiling on what shines, venous sinuses, the removal of the scanner's gain and the weight on the loudest normal
+voxels each came in on the way. Which weights ship was decided with the results on the patients below known.
 
 ## Where it fails
 
