@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from napari_anomaly.errors import UnreadableScan
-from napari_anomaly.io.voxels import finite, native
+from napari_anomaly.io.voxels import finite, native, one_volume
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,26 @@ def test_numbers_that_are_not_finite_become_the_nearest_ones() -> None:
 def test_nothing_finite_is_refused() -> None:
     with pytest.raises(UnreadableScan, match="scan-1 holds not one finite number in 8 voxels"):
         finite(np.full((2, 2, 2), np.inf), "scan-1")
+
+
+def test_the_volume_that_was_chosen_is_read_or_the_only_one() -> None:
+    assert one_volume("x", 1, None) == 0
+    assert one_volume("x", 3, 0) == 0
+    assert one_volume("x", 3, 2) == 2
+
+
+def test_several_volumes_and_none_chosen_are_a_question() -> None:
+    with pytest.raises(
+        UnreadableScan, match=r"^x holds 3 volumes; one is needed. Choose a volume from 0 to 2\.$"
+    ):
+        one_volume("x", 3, None)
+    with pytest.raises(UnreadableScan, match=r"^x holds 3 volumes \(axes TZYX\); one is needed"):
+        one_volume("x", 3, None, axes="TZYX")
+
+
+@pytest.mark.parametrize("chosen", [3, -1])
+def test_a_volume_that_is_not_there_is_named(chosen: int) -> None:
+    with pytest.raises(
+        UnreadableScan, match=rf"^x has no volume {chosen}; it holds 3. Choose a volume from 0 to 2"
+    ):
+        one_volume("x", 3, chosen)

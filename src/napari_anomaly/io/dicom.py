@@ -23,7 +23,7 @@ from napari_anomaly.io.instances import Frame, opener
 from napari_anomaly.io.pixels import ends_of, pixels
 from napari_anomaly.io.series import Listing, Series, list_series
 from napari_anomaly.io.stack import Stack
-from napari_anomaly.io.voxels import finite
+from napari_anomaly.io.voxels import finite, one_volume
 from napari_anomaly.scan import Scan, Source
 
 __all__ = ["frames_of", "read", "to_slices", "volumes"]
@@ -74,7 +74,7 @@ def read(
     chosen = _chosen(listing, path, series)
     if chosen.stack is None:
         raise UnreadableScan(chosen.problem)
-    frames = chosen.stack.volumes[_volume(chosen, chosen.stack, volume)]
+    frames = chosen.stack.volumes[one_volume(chosen.name, len(chosen.stack.volumes), volume)]
     with opener() as open_place:
         stored = pixels(frames, chosen.shape, open_place)
     drawn = drawn_pixels(stored)
@@ -167,19 +167,6 @@ def _chosen(listing: Listing, path: Path, series: int | None) -> Series:
             f"Choose one from 0 to {len(readable) - 1}."
         )
     return readable[series]
-
-
-def _volume(series: Series, arranged: Stack, volume: int | None) -> int:
-    count = len(arranged.volumes)
-    if volume is None and count > 1:
-        raise UnreadableScan(
-            f"{series.name} holds {count} volumes; one is needed. Choose a volume from 0 to {count - 1}."
-        )
-    if not 0 <= (volume or 0) < count:
-        raise UnreadableScan(
-            f"{series.name} has no volume {volume}; it holds {count}. Choose a volume from 0 to {count - 1}."
-        )
-    return volume or 0
 
 
 def _straight(planes: Num[np.ndarray, "slices rows columns"], series: Series) -> Num[np.ndarray, "k j i"]:

@@ -20,7 +20,7 @@ from nibabel.spatialimages import HeaderDataError
 from napari_anomaly.errors import BadGeometry, UnreadableScan
 from napari_anomaly.geometry import Unit, checked_affine, reorder
 from napari_anomaly.io.formats import name_of
-from napari_anomaly.io.voxels import finite, native
+from napari_anomaly.io.voxels import finite, native, one_volume
 from napari_anomaly.scan import Scan, Source
 
 __all__ = ["read", "volumes", "write"]
@@ -82,7 +82,7 @@ def read(path: Path, *, volume: int | None = None) -> Scan:
         If the file's affine cannot place it in space.
     """
     header = _header(path)
-    chosen = _choice(path, header.volumes, volume)
+    chosen = one_volume(path.name, header.volumes, volume)
     affine, unit, notes = _place(header.fields, path.name)
     voxels = native(_scaled(_voxels(header, chosen), header.fields))
     order, flips = reorder(affine)
@@ -278,19 +278,6 @@ def _dtype(path: Path, fields: Any) -> np.dtype[Any]:
             "Open the scan that the picture was made from, or convert it to grey values."
         )
     return dtype
-
-
-def _choice(path: Path, count: int, volume: int | None) -> int:
-    if volume is None and count > 1:
-        raise UnreadableScan(
-            f"{path.name} holds {count} volumes; one is needed. Choose a volume from 0 to {count - 1}."
-        )
-    chosen = volume or 0
-    if not 0 <= chosen < count:
-        raise UnreadableScan(
-            f"{path.name} has no volume {chosen}; it holds {count}. Choose a volume from 0 to {count - 1}."
-        )
-    return chosen
 
 
 def _voxels(header: _Header, volume: int) -> Num[np.ndarray, "i j k"]:

@@ -24,7 +24,7 @@ from jaxtyping import Num, Shaped
 from napari_anomaly.errors import AnomalyError, UnreadableScan
 from napari_anomaly.geometry import Geometry, Unit
 from napari_anomaly.io.formats import name_of
-from napari_anomaly.io.voxels import finite, native
+from napari_anomaly.io.voxels import finite, native, one_volume
 from napari_anomaly.scan import Scan, Source
 
 __all__ = ["MAP_FROM_BYTES", "read", "volumes", "write"]
@@ -102,7 +102,7 @@ def read(path: Path, *, volume: int | None = None) -> Scan:
     with _opened(path) as tif:
         axes, shape = _axes(tif, path)
         count = _count(axes, shape)
-        chosen = _choice(path, axes, count, volume)
+        chosen = one_volume(path.name, count, volume, axes=axes)
         voxels = _voxels(tif, path, chosen)
         spacing = _spacing(tif)
         notes = spacing.notes + _other_images(tif)
@@ -228,20 +228,6 @@ def _depth(axes: str) -> int:
 def _count(axes: str, shape: tuple[int, ...]) -> int:
     space = {_depth(axes), axes.index("Y"), axes.index("X")}
     return math.prod(n for place, n in enumerate(shape) if place not in space)
-
-
-def _choice(path: Path, axes: str, count: int, volume: int | None) -> int:
-    if volume is None and count > 1:
-        raise UnreadableScan(
-            f"{path.name} holds {count} volumes (axes {axes}); one is needed. "
-            f"Choose a volume from 0 to {count - 1}."
-        )
-    chosen = volume or 0
-    if not 0 <= chosen < count:
-        raise UnreadableScan(
-            f"{path.name} has no volume {chosen}; it holds {count}. Choose a volume from 0 to {count - 1}."
-        )
-    return chosen
 
 
 def _voxels(tif: tifffile.TiffFile, path: Path, volume: int) -> Num[np.ndarray, "z y x"]:

@@ -1,11 +1,11 @@
-"""Voxels as they stand in a file, made fit to work with: native byte order, finite, one real number each."""
+"""Voxels of a file, made fit to work with: one volume, native byte order, finite, one real number each."""
 
 import numpy as np
 from jaxtyping import Num, Shaped
 
 from napari_anomaly.errors import UnreadableScan
 
-__all__ = ["finite", "native"]
+__all__ = ["finite", "native", "one_volume"]
 
 
 def native(array: Shaped[np.ndarray, "..."]) -> Num[np.ndarray, "..."]:
@@ -57,3 +57,32 @@ def finite(array: Num[np.ndarray, "a b c"], name: str) -> tuple[Num[np.ndarray, 
         f"shown as {low:g}, the smallest value in the scan (infinite ones as {high:g}, the largest)."
     )
     return np.nan_to_num(array, nan=low, posinf=high, neginf=low), (note,)
+
+
+def one_volume(name: str, count: int, chosen: int | None, *, axes: str = "") -> int:
+    """Give the number of the volume to read: the one that was chosen, or the only one.
+
+    Parameters
+    ----------
+    name
+        Of the file or series, for the message.
+    count
+        How many volumes it holds.
+    chosen
+        From 0; None where nobody chose.
+    axes
+        What its axes are called, where it says so.
+
+    Raises
+    ------
+    UnreadableScan
+        If there are several and none was chosen, or there is none of that number.
+    """
+    choice = f"Choose a volume from 0 to {count - 1}."
+    if chosen is None and count > 1:
+        told = f" (axes {axes})" if axes else ""
+        raise UnreadableScan(f"{name} holds {count} volumes{told}; one is needed. {choice}")
+    number = chosen or 0
+    if not 0 <= number < count:
+        raise UnreadableScan(f"{name} has no volume {number}; it holds {count}. {choice}")
+    return number
