@@ -1,5 +1,8 @@
 """NRRD, MetaImage and other formats of ITK, written by SimpleITK, in the frame of NIfTI as nibabel reads it."""
 
+import locale
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel as nib
@@ -18,6 +21,14 @@ from phantoms import save_nifti
 ARRAY = np.arange(60, dtype=np.int16).reshape(3, 4, 5)  # (k, j, i) as SimpleITK has it
 TURN = np.radians(20)
 DIRECTION = (1, 0, 0, 0, np.cos(TURN), -np.sin(TURN), 0, np.sin(TURN), np.cos(TURN))
+
+
+@pytest.fixture(autouse=True)
+def locale_kept() -> Iterator[None]:
+    """Undo what SimpleITK does to the locale where a test calls it itself; later tests want theirs."""
+    before = locale.setlocale(locale.LC_ALL)
+    yield
+    locale.setlocale(locale.LC_ALL, before)
 
 
 def image(array: np.ndarray = ARRAY) -> sitk.Image:
@@ -155,6 +166,51 @@ def test_flipped_bytes_end_in_our_errors(tmp_path: Path, data: st.DataObject, na
         io.read_scan(tmp_path / name, volume=0)
     except AnomalyError:
         return
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems call this locale otherwise, or have none")
+def test_the_locale_stays_as_it_was_whatever_itk_makes_of_it(tmp_path: Path) -> None:
+    path, utf8 = tmp_path / "a.vtk", "C.UTF-8"
+    sitk.WriteImage(image(), str(path))
+    locale.setlocale(locale.LC_ALL, utf8)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.Execute()
+    assert locale.setlocale(locale.LC_ALL) == "C", "ITK no longer does what is undone here"
+    locale.setlocale(locale.LC_ALL, utf8)
+
+    io.read_scan(path)
+    assert locale.setlocale(locale.LC_ALL) == utf8
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(
+        UnreadableScan, match=r"a\.vtk is damaged: its voxels need 120 bytes, and 80 are there"
+    ):
+        io.read_scan(path)
+    assert locale.setlocale(locale.LC_ALL) == utf8
+
+
+@pytest.mark.parametrize("name", ["a.vtk", "a.gipl", "a.gipl.gz", "a.mrc", "a.mha", "a.nrrd", "a.mnc"])
+def test_what_breaks_off_is_never_filled_up(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    array = np.random.default_rng(0).integers(0, 2000, (20, 30, 40), np.int16)  # noise hardly shrinks
+    plain = sitk.GetImageFromArray(array)
+    sitk.WriteImage(plain, str(path))
+    whole = path.read_bytes()
+    read = io.read_scan(path)
+    np.testing.assert_array_equal(read.source.to_file(read.voxels).T, array)
+    for gone in (10, 400, len(whole) // 2):
+        path.write_bytes(whole[:-gone])
+        with pytest.raises(UnreadableScan, match=name):
+            io.read_scan(path)
+
+
+def test_vtk_in_text_is_refused_since_its_bytes_do_not_tell_its_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "a.vtk"
+    sitk.WriteImage(image(), str(path))
+    head = path.read_bytes().partition(b"LOOKUP_TABLE default\n")[0].replace(b"BINARY", b"ASCII")
+    path.write_bytes(head + b"LOOKUP_TABLE default\n" + b" ".join(b"%d" % n for n in range(60)) + b"\n")
+    with pytest.raises(UnreadableScan, match="in binary: VTK in text is not read"):
+        io.read_scan(path)
 
 
 def test_a_foreign_grid_is_refused(tmp_path: Path) -> None:

@@ -6,10 +6,15 @@ whether a file states an orientation at all, is looked up in the text that these
 Source: the NRRD definition, https://teem.sourceforge.net/nrrd/format.html; "MetaImage documentation", ITK wiki.
 """
 
+import gzip
+import locale
 import math
 import re
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 (the name everybody uses)
@@ -17,8 +22,8 @@ from jaxtyping import Float64, Num
 
 from napari_anomaly.errors import UnreadableScan
 from napari_anomaly.geometry import checked_affine, reorder
-from napari_anomaly.io.formats import name_of
-from napari_anomaly.io.voxels import finite, native
+from napari_anomaly.io.formats import name_of, suffix_of
+from napari_anomaly.io.voxels import finite, native, one_volume
 from napari_anomaly.scan import Scan, Source
 
 __all__ = ["read", "volumes", "write"]
@@ -32,6 +37,10 @@ _ORIENTED = re.compile(rb"^(space|space directions|TransformMatrix|Orientation|R
 _TEXTUAL = (b"NRRD", b"ObjectType", b"NDims", b"Comment")
 _UNITS = re.compile(rb"^space units\s*:(.*)$", re.M | re.I)
 _DATA = re.compile(r"^(?:ElementDataFile\s*=|data ?file\s*:)\s*(.+?)\s*$", re.M | re.I)
+_VTK_BINARY = re.compile(rb"^BINARY\s*$", re.M | re.I)
+_VTK_VOXELS = re.compile(
+    rb"^(SCALARS|VECTORS|TENSORS|COLOR_SCALARS)\b[^\n]*\n(LOOKUP_TABLE[^\n]*\n)?", re.M | re.I
+)
 _WRITERS = {".nrrd": "NrrdImageIO", ".mha": "MetaImageIO"}
 
 
@@ -58,22 +67,15 @@ def read(path: Path, *, volume: int | None = None) -> Scan:
     """
     reader = _reader(path)
     count = _volumes(reader)
-    if volume is None and count > 1:
-        raise UnreadableScan(
-            f"{path.name} holds {count} volumes; one is needed. Choose a volume from 0 to {count - 1}."
-        )
-    if not 0 <= (volume or 0) < count:
-        raise UnreadableScan(
-            f"{path.name} has no volume {volume}; it holds {count}. Choose a volume from 0 to {count - 1}."
-        )
+    number = one_volume(path.name, count, volume)
     head = _head(path)
     notes = _notes(head)
     affine = _affine(reader)
-    array, odd = finite(native(_voxels(reader, path, volume or 0)), path.name)
+    array, odd = finite(native(_voxels(reader, path, number)), path.name)
     order, flips = reorder(affine)
     details = {
         "partners": _partners(path, head),
-        "volume": volume or 0,
+        "volume": number,
         "volumes": count,
         "notes": (*notes, *odd),
     }
@@ -114,7 +116,8 @@ def write(array_zyx: Num[np.ndarray, "z y x"], scan: Scan, path: Path, *, suffix
     writer.SetFileName(str(named))
     writer.UseCompressionOn()
     try:
-        writer.Execute(image)
+        with _locale_kept():
+            writer.Execute(image)
         named.replace(path)
     except RuntimeError as error:
         raise OSError(_brief(error)) from error
@@ -122,11 +125,23 @@ def write(array_zyx: Num[np.ndarray, "z y x"], scan: Scan, path: Path, *, suffix
         named.unlink(missing_ok=True)
 
 
+@contextmanager
+def _locale_kept() -> Iterator[None]:
+    """Undo that ITK leaves the whole program in the locale "C" after some formats, where only ASCII is understood."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        yield
+    finally:
+        if locale.setlocale(locale.LC_ALL) != before:
+            locale.setlocale(locale.LC_ALL, before)
+
+
 def _reader(path: Path) -> Any:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
-        reader.ReadImageInformation()
+        with _locale_kept():
+            reader.ReadImageInformation()
     except RuntimeError as error:
         raise UnreadableScan(
             f"{path.name} cannot be read: {_brief(error)} Copy or convert it again from its original."
@@ -158,7 +173,8 @@ def _voxels(reader: Any, path: Path, volume: int) -> Num[np.ndarray, "i j k"]:
         reader.SetExtractIndex([0, 0, 0, volume])
         reader.SetExtractSize([*size[:3], 0])
     try:
-        array = sitk.GetArrayFromImage(reader.Execute())
+        with _locale_kept():
+            array = sitk.GetArrayFromImage(reader.Execute())
     except RuntimeError as error:
         raise UnreadableScan(
             f"{path.name} is damaged: {_brief(error)} Copy it again from its original."
@@ -181,6 +197,50 @@ def _check_size(reader: Any, path: Path) -> None:
             f"{path.name} is damaged: voxels need {needed} bytes and the file has {there}. "
             "Copy it again from its original, together with the file of its voxels."
         )
+    _check_whole(path, needed)
+
+
+def _check_whole(path: Path, needed: int) -> None:
+    """Refuse what breaks off where ITK would fill up with whatever lies in memory, and say nothing."""
+    begin = _VOXELS_AT.get(suffix_of(path.name))
+    if begin is None:
+        return
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rb") as file:
+            head = file.read(_HEAD)
+            start = begin(head)
+            there = max(0, len(head) - start)
+            while there < needed and (block := file.read(1 << 20)):
+                there += len(block)
+    except (OSError, EOFError, zlib.error):
+        there = 0
+    if there < needed:
+        binary = ", in binary: VTK in text is not read" if path.suffix.lower() == ".vtk" else ""
+        raise UnreadableScan(
+            f"{path.name} is damaged: its voxels need {needed} bytes, and {there} are there. "
+            f"Copy it again from its original{binary}."
+        )
+
+
+def _mrc_voxels(head: bytes) -> int:
+    """Where the voxels of an MRC file begin: after the header and what extends it (MRC2014)."""
+    order: Literal["big", "little"] = "big" if head[212:213] == b"\x11" else "little"
+    return 1024 + max(0, int.from_bytes(head[92:96], order, signed=True))
+
+
+def _vtk_voxels(head: bytes) -> int:
+    """Where the voxels of a legacy VTK file begin; beyond the head where they are text, whose bytes tell no number."""
+    found = _VTK_VOXELS.search(head)
+    return found.end() if found is not None and _VTK_BINARY.search(head) else _HEAD + 1
+
+
+_VOXELS_AT: dict[str, Callable[[bytes], int]] = {
+    ".gipl": lambda _: 256,
+    ".gipl.gz": lambda _: 256,
+    ".mrc": _mrc_voxels,
+    ".vtk": _vtk_voxels,
+}
 
 
 def _affine(reader: Any) -> Float64[np.ndarray, "4 4"]:
