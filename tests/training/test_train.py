@@ -135,6 +135,10 @@ def test_a_training_goes_on_from_a_detector_and_says_so(settings, trained, tmp_p
     assert set(checkpoint.load(settings.out).provenance["weights"]) == {"averaged", "last"}
     assert checkpoint.load(settings.out).provenance["began_with"] == {}
     assert str(settings.out.parent) not in own.out.with_suffix(".json").read_text()
+    # whoever lets it go on later need not have that detector any more
+    drain(train(own.model_copy(update={"begin_with": ""})))
+    assert set(checkpoint.load(own.out).provenance["weights"]) == {"averaged", "last"}
+    assert checkpoint.load(own.out).provenance["began_with"] == told["began_with"]
 
 
 def test_a_finished_training_is_not_trained_again(settings, trained):

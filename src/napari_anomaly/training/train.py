@@ -93,8 +93,11 @@ def train(settings: TrainSettings) -> Generator[Progress, None, Path]:
     subjects, heads = yield from _read(held or found[:1], settings)
     subjects += _found_brains(run, heads)
     weights: dict[str, JointNetwork] = {"averaged": run.average.module.eval(), "last": run.network.eval()}  # type: ignore[dict-item]
-    if run.began_with.get("region") == settings.region:
-        weights["midway"] = midway(load(settings.begin_with).network, weights["averaged"])
+    if settings.begin_with and run.began_with.get("region") == settings.region:
+        before = load(settings.begin_with)
+        # a training that goes on may name another detector, or that file may be another by now
+        if before.sha256 == run.began_with["sha256"]:
+            weights["midway"] = midway(before.network, weights["averaged"])
     ranked = yield from better(weights, subjects, seed=DRAWS)
     network = weights[next(iter(ranked))]
     done = yield from finish(network, subjects, seed=DRAWS)
