@@ -62,6 +62,8 @@ class Sums:
     acts: int = 0
     under_way: int = 0
     lost: list[str] = field(default_factory=list)
+    rows: list[str] = field(default_factory=list)
+    """Findings whose row showed another verdict, or none, or was gone, in the window that opened next."""
     restarts_s: list[float] = field(default_factory=list)
     seeds: list[int] = field(default_factory=list)
 
@@ -90,7 +92,10 @@ def main() -> None:
                 sums.restarts_s.append(opened - began)
                 compare(before, told.first, sums)
             sums.kills, sums.acts, before = done + kill, sums.acts + told.acts, told
-            print(f"{sums.kills}: {told.acts} acts, lost so far: {len(sums.lost)}", flush=True)
+            print(
+                f"{sums.kills}: {told.acts} acts, lost so far: {len(sums.lost)}, rows: {len(sums.rows)}",
+                flush=True,
+            )
     if options.sums is not None:
         options.sums.write_text(json.dumps(asdict(sums)), encoding="utf-8")
     OUT.write_text(report(sums), encoding="utf-8")
@@ -136,21 +141,24 @@ def hear(told: Told, line: bytes) -> None:
 
 
 def compare(before: Told, now: dict[str, Any], sums: Sums) -> None:
-    """Note what the window that was killed had shown, and the one that opened next does not."""
+    """Note what the window that was killed had, and the one that opened next has not."""
     shown, about = before.last, before.about
     under_way = about["about"] if about is not None else []
-    differ = {
-        key
-        for key in shown["verdicts"].keys() | now["verdicts"].keys()
-        if shown["verdicts"].get(key) != now["verdicts"].get(key)
-    }
-    sums.under_way += bool(differ or shown["drawn"] != now["drawn"])
-    if "any" in under_way:
-        differ = differ if len(differ) > 1 else set()
-    sums.lost += sorted(differ - {str(key) for key in under_way})
+    differ = {what: differing(shown[what], now[what]) for what in ("verdicts", "rows")}
+    sums.under_way += bool(differ["verdicts"] or shown["drawn"] != now["drawn"])
+    for what, into in (("verdicts", sums.lost), ("rows", sums.rows)):
+        found = differ[what]
+        if "any" in under_way:
+            found = found if len(found) > 1 else set()
+        into += sorted(found - {str(key) for key in under_way})
     most = about["draws"] if about is not None else 0
     if not shown["drawn"] <= now["drawn"] <= shown["drawn"] + most and "any" not in under_way:
         sums.lost.append(f"drawn {shown['drawn']} -> {now['drawn']}")
+
+
+def differing(one: dict[str, str], other: dict[str, str]) -> set[str]:
+    """Keys whose verdict is not the same in both."""
+    return {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)}
 
 
 # The reader
@@ -199,18 +207,16 @@ def act(panel: ReviewPanel, canvas: Any, rng: random.Random, pipe: int) -> None:
 
 
 def shown(panel: ReviewPanel) -> dict[str, Any]:
-    """What the reader has said: verdicts, and how many voxels are drawn.
-
-    Not the rows of the table: a line that joins findings joins their rows, too, a moment after it is drawn, and the
-    verdicts on those that have no row of their own stay in the review.
-    """
-    review = panel.desk.case.session.review
-    said = {} if review is None else review.verdicts
+    """What the reader has said and what the table shows of it: verdicts, and how many voxels are drawn."""
+    model, review = panel.table.review_model, panel.desk.case.session.review
+    said = {} if review is None else {k: v.verdict for k, v in review.verdicts.items()}
+    rows = {model.finding(row).id: model.verdict(row) for row in range(model.rowCount())}
     drawn = sum(run.length for run in review.strokes) if review is not None else 0
-    return {
-        "verdicts": {str(k): v.verdict.value for k, v in said.items() if v.verdict is not None},
-        "drawn": drawn,
-    }
+    return {"verdicts": _words(said), "rows": _words(rows), "drawn": drawn}
+
+
+def _words(verdicts: dict[int, Any]) -> dict[str, str]:
+    return {str(key): verdict.value for key, verdict in verdicts.items() if verdict is not None}
 
 
 def tell(pipe: int, what: dict[str, Any]) -> None:
@@ -244,8 +250,10 @@ def report(sums: Sums) -> str:
 
 A scripted reader in a real window: verdicts by key, false positives with their reason, verdicts taken back, lines drawn
 into the mask, undo. SIGKILL comes at a random moment within {LONGEST_S:.0f} s, and the next window goes on. What
-it holds is compared with what the killed one had held, verdict by verdict and voxel by voxel. (Rows of the table are
-not compared: a line that joins findings joins their rows, and on a fast machine the next window shows that first.)
+it holds is compared with what the killed one had held, verdict by verdict and voxel by voxel, and so are the rows of
+the table. The table follows a line a moment after it is drawn: findings that it joins are one row then, and verdicts
+given to the others meanwhile stay in the review, without a row. Where a reader is faster than the table, the next
+window shows that first, and the row of a verdict is gone.
 
 Made by `xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/random_kills.py {words}`{again}.
 
@@ -254,7 +262,8 @@ Made by `xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/random_kills.
 | kills | {sums.kills} |
 | acts of the reader | {sums.acts} |
 | windows killed in the middle of an act that was already on the disk | {sums.under_way} |
-| verdicts and drawn voxels lost (aim: 0) | {len(sums.lost)} |
+| verdicts and drawn voxels lost from the review (aim: 0) | {len(sums.lost)} |
+| rows of the table that showed otherwise in the next window (aim: 0) | {len(sums.rows)} |
 | from start to the window as it was, seconds, median | {np.median(sums.restarts_s):.1f} |
 """
 
