@@ -253,7 +253,7 @@ into the mask, undo. SIGKILL comes at a random moment within {LONGEST_S:.0f} s, 
 it holds is compared with what the killed one had held, verdict by verdict and voxel by voxel, and so are the rows of
 the table. The table follows a line a moment after it is drawn: findings that it joins are one row then, and verdicts
 given to the others meanwhile stay in the review, without a row. Where a reader is faster than the table, the next
-window shows that first, and the row of a verdict is gone.
+window shows that first, and the row of a verdict is gone (looked into in one reading, two rows).
 
 Made by `xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/random_kills.py {words}`{again}.
 
