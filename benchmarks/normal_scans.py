@@ -77,8 +77,8 @@ def write(
         f"**{np.mean(false):.2f} false findings a normal scan. AUROC of patients against normals by the scan score: "
         f"{apart:.2f}** "
         f"({len(scores['patient'])} scans of {people} patients, {len(scores['normal'])} of normals). "
-        "So few people, of other scanners and mostly of other contrasts than the normals, say little: more than illness "
-        "tells them apart.",
+        "So few people, of other scanners and mostly of other contrasts than the normals, say little: more than "
+        "illness tells them apart.",
         "",
         "Made by `python benchmarks/normal_scans.py --normals DIR... --patients FOLDER`.",
         "",
