@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_anomaly.anomaly import AnomalyMap
-from napari_anomaly.corrections import carried, merging, painting, splitting
+from napari_anomaly.corrections import become, carried, judging, merging, noting, painting, splitting
 from napari_anomaly.errors import ReviewError
 from napari_anomaly.findings import Findings, find
 from napari_anomaly.review import Review, Verdict
@@ -64,18 +64,68 @@ def test_erasing_elsewhere_changes_no_verdict(review: Review, anomaly_map: Anoma
     assert after.verdicts == review.verdicts
 
 
-def test_a_bridge_gives_the_verdict_of_the_worst(anomaly_map: AnomalyMap) -> None:
-    score = SCORE.copy()
-    score[0, 1, 5] = 0.0
-    score[0, 1, 7] = 0.995
-    split = a_map(score)
-    review = Review.of(Scan.from_array(np.zeros(SHAPE)), split)
+def test_a_bridge_gives_the_verdict_of_the_worst() -> None:
+    split, review = two_apart()
     worst, other = (one.id for one in found(split, review))
     review = review.mark([other], Verdict.FALSE_POSITIVE)
     after = painted(review, split, [PEAK], 1)
     assert [after.verdict(one.id) for one in found(split, after)] == [None]
     after = painted(review.mark([worst], Verdict.REAL), split, [PEAK], 1)
     assert [after.verdict(one.id) for one in found(split, after)] == [Verdict.REAL]
+
+
+def test_what_was_confirmed_stays_so_when_a_line_joins_it_to_a_worse_one() -> None:
+    two, review = two_apart()
+    _, other = (one.id for one in found(two, review))
+    review = review.mark([other], Verdict.REAL)
+    after = painted(review, two, [PEAK], 1)
+    assert [after.verdict(one.id) for one in found(two, after)] == [Verdict.REAL]
+    assert after.undo().verdicts == review.verdicts
+
+
+def test_a_verdict_reaches_what_a_finding_has_become() -> None:
+    two, review = two_apart()
+    before = found(two, review)
+    worst, other = (one.id for one in before)
+    review = painted(review, two, [PEAK], 1)
+    now = found(two, review)
+    assert become([other, worst], before, now) == {other: worst, worst: worst}
+    assert become([other], now, before) == {other: other}
+    review = review.apply(judging(review, become([other], before, now), Verdict.UNSURE))
+    assert [review.verdict(one.id) for one in now] == [Verdict.UNSURE]
+    review = review.apply(noting(review, {other: worst}, other, "one"))
+    review = review.apply(noting(review, {other: worst}, other, "two"))
+    assert review.note(worst) == "one; two"
+
+
+def test_a_verdict_on_what_has_just_gone_into_a_judged_one_is_refused() -> None:
+    two, review = two_apart()
+    before = found(two, review)
+    worst, other = (one.id for one in before)
+    review = painted(review.mark([worst], Verdict.REAL), two, [PEAK], 1)
+    targets = become([other], before, found(two, review))
+    with pytest.raises(ReviewError, match="part of another, which you judged already"):
+        judging(review, targets, Verdict.FALSE_POSITIVE)
+    both = become([worst, other], before, found(two, review))
+    assert set(judging(review, both, Verdict.UNSURE).verdicts) == {worst}
+
+
+def test_a_verdict_follows_a_peak_that_was_erased(review: Review, anomaly_map: AnomalyMap) -> None:
+    before = found(anomaly_map, review)
+    after = painted(review, anomaly_map, [PEAK], -1)
+    targets = become([PEAK], before, found(anomaly_map, after))
+    assert targets[PEAK] != PEAK
+    after = after.apply(judging(after, targets, Verdict.UNSURE))
+    assert Verdict.UNSURE in {after.verdict(one.id) for one in found(anomaly_map, after)}
+
+
+def two_apart() -> tuple[AnomalyMap, Review]:
+    """Two findings with one voxel between them: PEAK."""
+    score = SCORE.copy()
+    score[0, 1, 5] = 0.0
+    score[0, 1, 7] = 0.995
+    split = a_map(score)
+    return split, Review.of(Scan.from_array(np.zeros(SHAPE)), split)
 
 
 def test_a_painted_finding_keeps_its_verdict_as_it_grows(anomaly_map: AnomalyMap) -> None:

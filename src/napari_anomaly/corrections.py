@@ -5,7 +5,7 @@ finding another id; so a stroke carries the judgement along, in the same step, a
 Parts of a finding that was split begin with its judgement, and so does what findings were merged into.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int8, Integer, UInt16, UInt32
@@ -14,9 +14,18 @@ from napari_anomaly.anomaly import AnomalyMap, Supervoxels
 from napari_anomaly.errors import ReviewError
 from napari_anomaly.findings import Finding, Findings
 from napari_anomaly.grouping import divide, number_regions
-from napari_anomaly.review import MOST_GROUPS, Change, Group, Judgement, Review, groups_of, paint_of
+from napari_anomaly.review import (
+    MOST_GROUPS,
+    Change,
+    Group,
+    Judgement,
+    Review,
+    Verdict,
+    groups_of,
+    paint_of,
+)
 
-__all__ = ["carried", "merging", "painting", "splitting"]
+__all__ = ["become", "carried", "judging", "merging", "noting", "painting", "splitting"]
 
 _AROUND = np.stack(np.meshgrid(*[(-1, 0, 1)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
 
@@ -167,6 +176,63 @@ def carried(review: Review, findings: Findings) -> Change | None:
     return Change(verdicts=moved) if moved else None
 
 
+def become(finding_ids: Iterable[int], before: Findings, now: Findings) -> dict[int, int]:
+    """Give what findings have become by strokes or settings that the screen does not show yet.
+
+    Parameters
+    ----------
+    finding_ids
+        Which ones.
+    before
+        The findings on the screen.
+    now
+        The findings as they are.
+
+    Returns
+    -------
+    dict
+        By id: the same id where it is still a finding or wholly gone, else the worst finding on its voxels.
+    """
+    ids = {finding.id for finding in now}
+    return {key: key if key in ids else _successor(key, before, now) for key in finding_ids}
+
+
+def _successor(finding_id: int, before: Findings, now: Findings) -> int:
+    old = before.by_id(finding_id)
+    if old is None:
+        return finding_id
+    ranks = now.labels[old.slices][before.labels[old.slices] == old.rank]
+    ranks = ranks[ranks > 0]
+    return now.items[int(ranks.min()) - 1].id if ranks.size else finding_id
+
+
+def judging(
+    review: Review, targets: Mapping[int, int], verdict: Verdict | None, *, reason: str = ""
+) -> Change:
+    """Give the step that judges findings as what they have become; see `become`.
+
+    Raises
+    ------
+    ReviewError
+        If one has become part of another that the reader judged already.
+    """
+    for key, target in targets.items():
+        said = review.verdicts.get(target)
+        if target not in targets and said is not None and said != review.verdicts.get(key):
+            raise ReviewError(
+                "What you drew or set has just made this finding a part of another, which you judged already. "
+                "Choose it in the table, which shows it now, and judge it there."
+            )
+    return review.marking(targets.values(), verdict, reason=reason)
+
+
+def noting(review: Review, targets: Mapping[int, int], finding_id: int, note: str) -> Change:
+    """Give the step that writes a note on what a finding has become, after the note that stands there already."""
+    target = targets[finding_id]
+    there = review.note(target)
+    return review.noting(target, f"{there}; {note}" if target != finding_id and there and note else note)
+
+
 def _known(findings: Findings, finding_ids: Iterable[int]) -> list[Finding]:
     found = [findings.by_id(finding_id) for finding_id in dict.fromkeys(finding_ids)]
     known = [finding for finding in found if finding is not None]
@@ -232,12 +298,25 @@ def _inherited(
     for number in _numbers(new, np.flatnonzero(inside)):
         here = new == number
         key = _peak(new, number, anomaly_map)
-        source = next((peaks[one] for one in by_worst if here[old == one].any()), None)
-        if source is None or source == key or key in review.verdicts:
+        sources = [peaks[one] for one in by_worst if here[old == one].any()]
+        if key in review.verdicts or not sources:
             continue
-        judgement = review.verdicts.get(source)
+        judgement = _heritage(review, sources)
         if judgement is not None:
             yield key, judgement
+
+
+def _heritage(review: Review, sources: list[int]) -> Judgement | None:
+    """Give the judgement of what several regions, worst first, have become.
+
+    That of the worst; where it has none, that of the next which is not false: what was confirmed stays in the mask,
+    and nothing leaves it that nobody has judged.
+    """
+    worst = review.verdicts.get(sources[0])
+    if worst is not None:
+        return worst
+    said = (review.verdicts.get(source) for source in sources[1:])
+    return next((one for one in said if one and one.verdict is not Verdict.FALSE_POSITIVE), None)
 
 
 def _near(flat: Integer[np.ndarray, " voxels"], shape: tuple[int, ...]) -> Int[np.ndarray, " near"]:

@@ -15,7 +15,7 @@ from jaxtyping import Int8, Integer
 from psygnal import Signal
 
 from napari_anomaly.anomaly import AnomalyMap, Supervoxels
-from napari_anomaly.corrections import merging, painting, splitting
+from napari_anomaly.corrections import become, judging, merging, noting, painting, splitting
 from napari_anomaly.errors import GridMismatch, ReviewError
 from napari_anomaly.export import Mask, to_mask
 from napari_anomaly.findings import Findings, find
@@ -356,19 +356,22 @@ class Session:
         self._record = record
 
     def judge(self, finding_ids: Iterable[int], verdict: Verdict | None, *, reason: str = "") -> None:
-        """Give one verdict to some findings; None takes theirs back.
+        """Give one verdict to some findings, or to what they have become meanwhile; None takes theirs back.
 
         Raises
         ------
         ReviewError
-            If no map is open, or the step cannot be written down; nothing has changed then.
+            If no map is open, one has become part of another that was judged already, or the step cannot be
+            written down; nothing has changed then.
         """
-        self._step(self._begun().marking(finding_ids, verdict, reason=reason))
+        review = self._begun()
+        self._step(judging(review, self._targets(finding_ids), verdict, reason=reason))
 
     def annotate(self, finding_id: int, note: str) -> None:
         """Write a note on a finding; raises as `judge`."""
-        if self._begun().note(finding_id) != note:
-            self._step(self._begun().noting(finding_id, note))
+        review = self._begun()
+        if review.note(finding_id) != note:
+            self._step(noting(review, self._targets([finding_id]), finding_id, note))
 
     def paint(self, flat: Integer[np.ndarray, " voxels"], value: int | Int8[np.ndarray, " voxels"]) -> None:
         """Paint or erase voxels; raises as `judge`.
@@ -444,6 +447,14 @@ class Session:
         if self._scan is None or self._result is None:
             raise ReviewError("There is no anomaly map to review. Detect first, or open a reviewed case.")
         return Review.of(self._scan, self._result.map)
+
+    def _targets(self, finding_ids: Iterable[int]) -> dict[int, int]:
+        """Give what findings on the screen are by now: a stroke or another threshold may have joined them since."""
+        before = self._last
+        now = self.findings if before is not None and self._findings is None else None
+        if before is None or now is None:
+            return {key: key for key in finding_ids}
+        return become(finding_ids, before, now)
 
     def _step(self, change: Change) -> None:
         review = self._begun()

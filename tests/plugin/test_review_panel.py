@@ -562,6 +562,47 @@ def test_drawing_into_a_false_positive_says_so(reading: ReviewPanel, qtbot: QtBo
     assert "which you judged false positive" in reading.message.text()
 
 
+def draw_between(panel: ReviewPanel, one: int, other: int) -> None:
+    """Draw a box from the peak of one finding to that of another."""
+    ends = np.array([panel.findings.items[place].peak_index for place in (one, other)])
+    box = tuple(slice(low, high + 1) for low, high in zip(ends.min(0), ends.max(0), strict=True))
+    mask(panel)[box] = 1
+    panel.desk.case.take_strokes()
+
+
+def test_a_key_pressed_before_the_table_follows_a_line_reaches_what_it_has_joined(
+    reading: ReviewPanel, qtbot: QtBot
+) -> None:
+    worst, other = ids(reading)[:2]
+    draw_between(reading, 0, 1)
+    assert not reading.desk.case.session.has_findings
+    reading.table.select([other])
+    press(reading, qtbot, Qt.Key.Key_U)
+    assert other not in ids(reading)
+    assert reading.table.order() == ids(reading)
+    assert reading.review.verdict(worst) is Verdict.UNSURE
+    settle(reading, qtbot)
+    shown = reading.table.review_model
+    assert {shown.finding(row).id: shown.verdict(row) for row in range(shown.rowCount())}[
+        worst
+    ] is Verdict.UNSURE
+    assert reading.findings.mask.sum() == (mask(reading) > 0).sum()
+
+
+def test_a_key_pressed_before_the_table_follows_never_changes_another_verdict(
+    reading: ReviewPanel, qtbot: QtBot
+) -> None:
+    worst, other = ids(reading)[:2]
+    reading.table.select([worst])
+    press(reading, qtbot, Qt.Key.Key_R)
+    draw_between(reading, 0, 1)
+    reading.table.select([other])
+    press(reading, qtbot, Qt.Key.Key_U)
+    assert "part of another, which you judged already" in reading.message.text()
+    assert reading.review.verdict(worst) is Verdict.REAL
+    assert reading.table.order() == ids(reading)
+
+
 # Nothing lost
 
 

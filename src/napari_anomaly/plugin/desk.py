@@ -260,6 +260,10 @@ class Desk:
             case.session.accept(question, findings)
 
     def _on_findings_changed(self, case: Case) -> None:
+        findings = case.session.findings if case.session.has_findings else None
+        if findings is not None and case.shown is not None and case.shown is not findings:
+            # somebody could not wait for them: a verdict on what a stroke has just joined
+            case.show_findings(findings, findings.mask)
         if case is self._case:
             self.findings_changed.emit()
 

@@ -121,7 +121,7 @@ def sample(
         return tuple(_plain(rng, centres, bright) for _ in range(rng.integers(1, 6)))
     white = centres if white is None else white
     scenario = scenario or rng.choice(
-        ["white", "scatter", "mass", "infarct", "mixed"], p=[0.3, 0.06, 0.34, 0.2, 0.1]
+        ["white", "scatter", "mass", "infarct", "mixed"], p=[0.4, 0.06, 0.28, 0.18, 0.08]
     )
     sign = 1.0 if rng.random() < bright else -1.0
     if scenario == "white":
