@@ -95,7 +95,7 @@ def main() -> None:
                 compare(before, told.first, sums)
             sums.kills, sums.acts, before = done + kill, sums.acts + told.acts, told
             print(
-                f"{sums.kills}: {told.acts} acts, lost so far: {len(sums.lost)}, rows: {len(sums.rows)}",
+                f"{sums.kills}: {told.acts} acts, lost so far: {sums.lost}, rows: {sums.rows}",
                 flush=True,
             )
     if options.sums is not None:
@@ -147,12 +147,16 @@ def compare(before: Told, now: dict[str, Any], sums: Sums) -> None:
     shown, about = before.last, before.about
     under_way = about["about"] if about is not None else []
     differ = {what: differing(shown[what], now[what]) for what in ("verdicts", "rows")}
-    if shown["followed"]:
+    arrived = now["drawn"] != shown["drawn"]
+    if shown["followed"] and not arrived:
         sums.compared += 1
     else:
-        # rows of a moment ago, as before the line that was drawn last
+        # rows of a moment ago, from before the line that was drawn last, or that was under way
         differ["rows"] = set()
-    sums.under_way += bool(differ["verdicts"] or shown["drawn"] != now["drawn"])
+    if arrived:
+        # what a line joins begins with a judgement of its parts; none that was there may go
+        differ["verdicts"] &= shown["verdicts"].keys()
+    sums.under_way += bool(differ["verdicts"] or arrived)
     for what, into in (("verdicts", sums.lost), ("rows", sums.rows)):
         found = differ[what]
         if "any" in under_way:
@@ -202,7 +206,9 @@ def act(panel: ReviewPanel, canvas: Any, rng: random.Random, pipe: int) -> None:
         panel.desk.case.take_strokes()
         return
     panel.table.select([chosen])
-    tell(pipe, {"about": [chosen], "draws": 0})
+    # until the table has followed a line, a verdict may go to what the line has joined
+    followed = panel.desk.case.session.has_findings
+    tell(pipe, {"about": [chosen] if followed else ["any"], "draws": 0})
     if kind == "back":
         QTest.keyClick(canvas, Qt.Key.Key_Backspace)
         return
@@ -259,7 +265,8 @@ def report(sums: Sums) -> str:
 A scripted reader in a real window: verdicts by key, false positives with their reason, verdicts taken back, lines drawn
 into the mask, undo. SIGKILL comes at a random moment within {LONGEST_S:.0f} s, and the next window goes on. What
 it holds is compared with what the killed one had held, verdict by verdict and voxel by voxel, and so are the rows of
-the table, but where the window was killed within the moment that the table needs to follow a line.
+the table, but where the window was killed while a line was drawn, or within the moment that the table needs to
+follow one.
 
 Made by `xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/random_kills.py {words}`{again}.
 

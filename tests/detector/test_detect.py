@@ -20,6 +20,7 @@ from round_head import round_atlas
 from tiny_detector import write_tiny_detector
 
 SHAPE, FIELD_MM, LESION_MM = (30, 48, 44), 96.0, 9.0
+WAYS = ("joint", "plane", "volume", "mean")
 CPU = DetectSettings(device="cpu", engine="torch")
 
 
@@ -164,9 +165,8 @@ def test_a_detector_of_coarse_voxels_sees_coarse_voxels_and_the_map_is_the_scans
 def test_scores_are_calibrated_on_normal_scans_of_the_same_contrast(detection):
     own = calibration()
     strict = own.model_copy(update={"raw": tuple(2 * value for value in own.raw), "default_threshold": 0.9})
-    ways = ("joint", "plane", "volume", "mean")
     found, other = (
-        drain(detect(patient(), bright_detector(calibrations=dict.fromkeys(ways, table)), CPU))
+        drain(detect(patient(), bright_detector(calibrations=dict.fromkeys(WAYS, table)), CPU))
         for table in ({ANY: own, "flair": strict}, {ANY: own, "t2": strict})
     )
     assert found.contrast == "flair"
@@ -174,6 +174,21 @@ def test_scores_are_calibrated_on_normal_scans_of_the_same_contrast(detection):
     assert np.array_equal(other.map.score, detection.map.score)
     higher = (detection.map.raw > 0.1) & (detection.map.score > 0)
     assert (found.map.score[higher] < detection.map.score[higher]).all()
+
+
+def test_findings_end_at_their_outline_where_the_detector_knows_even_odds(detection):
+    own = calibration()
+    even = float(np.quantile(detection.map.raw[detection.map.score > 0.999], 0.8))
+    tight = own.model_copy(update={"even": even, "default_threshold": 0.99, "hysteresis": 1.0})
+    loose = tight.model_copy(update={"even": None})
+    found, halo = (
+        drain(detect(patient(), bright_detector(calibrations=table), CPU)).map
+        for table in ({way: {ANY: each} for way in WAYS} for each in (tight, loose))
+    )
+    small, large = (find(each, 0.99).mask.sum() for each in (found, halo))
+    assert 0 < small < large
+    assert np.array_equal(found.raw, halo.raw)
+    assert find(found, 0.99).items[0].id == find(halo, 0.99).items[0].id
 
 
 def test_a_supervoxel_has_the_size_asked_for():

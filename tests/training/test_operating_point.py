@@ -95,3 +95,20 @@ def test_findings_extend_as_far_as_fits_what_was_painted():
     assert better > worse
     table = extended.false_findings
     assert table.expected(extended.default_threshold, SMALLEST_MM3) <= MOST_FALSE + 1e-6
+
+
+def test_even_odds_take_the_halo_of_a_sure_finding():
+    normal, painted = [scan(seed) for seed in range(8)], [scan(seed, lesion=8.0) for seed in range(20, 24)]
+    for trial in (*normal, *painted):
+        trial.raw[:] *= 0.3
+    for trial in painted:
+        trial.raw[15:25, 15:25, 15:25] = 1.5
+        trial.raw[trial.truth] = 8.0
+    chosen, better = operating_point(normal, painted, 0.0)
+    assert chosen.even is not None
+    assert better > 0.95
+
+
+def test_without_paint_findings_keep_their_halo(normal):
+    calibration, dice = operating_point(normal, [], 0.0)
+    assert (calibration.even, calibration.hysteresis, dice) == (None, 0.0, 0.0)

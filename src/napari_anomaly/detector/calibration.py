@@ -45,6 +45,8 @@ class Calibration(BaseModel):
     default_min_volume_mm3: float
     hysteresis: float = 0.0
     """How far below the threshold findings extend, in decades."""
+    even: float | None = None
+    """Raw score of even odds, from which outlines follow, see `detector.outlines`; None: findings keep their halo."""
     false_findings: FalseFindings | None = None
     normals: int = 0
     """Number of normal scans behind the figures."""

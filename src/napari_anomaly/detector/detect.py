@@ -24,6 +24,7 @@ from napari_anomaly.detector.calibration import (
 )
 from napari_anomaly.detector.checkpoint import Detector
 from napari_anomaly.detector.device import choose
+from napari_anomaly.detector.outlines import without_halo
 from napari_anomaly.detector.settings import DetectSettings, Networks
 from napari_anomaly.errors import DetectorError
 from napari_anomaly.progress import Progress
@@ -327,8 +328,19 @@ def _calibrated(
 
     inside = raw[prepared.mask.numpy()]
     on_scan = prepared.to_scan(torch.from_numpy(raw)).numpy()
+    score = score_map(on_scan, mask, calibration)
+    if calibration.even is not None:
+        smallest = calibration.default_min_volume_mm3 / scan.geometry.voxel_volume
+        score = without_halo(
+            score,
+            on_scan,
+            calibration.even,
+            threshold=calibration.default_threshold,
+            hysteresis=calibration.hysteresis,
+            smallest=smallest,
+        )
     return AnomalyMap(
-        score=score_map(on_scan, mask, calibration),
+        score=score,
         geometry=scan.geometry,
         scan_score=calibrate_scan(scan_raw_score(inside), calibration),
         detector=f"{detector.name} {detector.version}",

@@ -97,8 +97,8 @@ class OpenVinoEngine:
                 "or choose the engine torch."
             ) from error
         self.atlas = network.atlas
-        # as many threads as PyTorch may use: several workers share a machine
-        limits = {"INFERENCE_NUM_THREADS": torch.get_num_threads()}
+        # as many threads as PyTorch may use: several workers share a machine, and pinned threads would share one core
+        limits = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "ENABLE_CPU_PINNING": False}
         core = openvino.Core()
         side = EXAMPLE_SIDE
         half = (1, network.plane.widths[0], side // 2, side // 2)

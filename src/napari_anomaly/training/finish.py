@@ -24,7 +24,7 @@ from napari_anomaly.progress import Progress, drain
 from napari_anomaly.training.batch import paint_normal
 from napari_anomaly.training.contrast import Family
 from napari_anomaly.training.normals import Normal, Subject, make_normal
-from napari_anomaly.training.operating_point import HYSTERESES, Trial, operating_point, side_by_side
+from napari_anomaly.training.operating_point import USUAL_HYSTERESIS, Trial, operating_point, side_by_side
 
 NETWORKS = cast("tuple[Networks, ...]", get_args(Networks))
 
@@ -202,15 +202,13 @@ def _conclude(normal: dict[Networks, list[Trial]], painted: dict[Networks, list[
         dice = {}
         for name in NETWORKS:
             calibrations[name][contrast], dice[name] = operating_point(
-                _of(contrast, normal[name]), _of(contrast, painted[name]), sigma, HYSTERESES[-1:]
+                _of(contrast, normal[name]), _of(contrast, painted[name]), sigma, (USUAL_HYSTERESIS,)
             )
         # a reader meets findings at a threshold; how voxels rank above it decides only between equals
         way = ways[contrast] = max(NETWORKS, key=lambda name: (dice[name], means[name]))
-        tighter, reached = operating_point(
-            _of(contrast, normal[way]), _of(contrast, painted[way]), sigma, HYSTERESES[:-1]
+        calibrations[way][contrast], dice[way] = operating_point(
+            _of(contrast, normal[way]), _of(contrast, painted[way]), sigma
         )
-        if reached > dice[way]:
-            calibrations[way][contrast], dice[way] = tighter, reached
         made = calibrations[way][contrast]
         contrasts[contrast] = {
             "scans": made.normals,
@@ -218,6 +216,7 @@ def _conclude(normal: dict[Networks, list[Trial]], painted: dict[Networks, list[
             "painted_average_precision": round(means[way], 4),
             "threshold": made.default_threshold,
             "hysteresis": made.hysteresis,
+            **({} if made.even is None else {"even": made.even}),
             "smallest_mm3": made.default_min_volume_mm3,
             "painted_dice": round(dice[way], 4),
             **{f"painted_dice_{name}": round(dice[name], 4) for name in NETWORKS},
@@ -230,7 +229,8 @@ def _reached(normal: list[Trial], painted: list[Trial], sigma: float) -> float:
     groups = [name for name in _contrasts(normal) if name != ANY] or [ANY]
     shares = [len(_of(name, painted)) for name in groups]
     dice = [
-        operating_point(_of(name, normal), _of(name, painted), sigma, HYSTERESES[-1:])[1] for name in groups
+        operating_point(_of(name, normal), _of(name, painted), sigma, (USUAL_HYSTERESIS,))[1]
+        for name in groups
     ]
     return float(np.average(dice, weights=shares)) if sum(shares) else 0.0
 

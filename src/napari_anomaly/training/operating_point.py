@@ -12,6 +12,7 @@ import numpy as np
 from napari_anomaly.anomaly import FalseFindings, from_decades, to_decades
 from napari_anomaly.detector.calibration import Calibration, calibrate, fit_calibration, scan_raw_score
 from napari_anomaly.detector.detect import smooth
+from napari_anomaly.detector.outlines import outlined
 from napari_anomaly.findings import held
 
 VOLUMES_MM3 = (0.0, 10.0, 30.0, 60.0, 100.0, 200.0, 500.0)
@@ -20,12 +21,15 @@ VOLUMES_MM3 = (0.0, 10.0, 30.0, 60.0, 100.0, 200.0, 500.0)
 THRESHOLDS = tuple(round(from_decades(d), 8) for d in np.arange(1.5, 5.01, 0.25))
 """Calibrated scores for which false findings are counted."""
 
-HYSTERESES = (0.0, 0.25, 0.5)
-"""Extents of findings that are tried, in decades below the threshold.
+HYSTERESES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+"""Extents of findings that are tried, in decades below the threshold."""
 
-Half a decade is a ratio of three, the widest that Canny (1986) recommends between two thresholds. Painted lesions end
-sharply, and would choose more than suits lesions that fade.
-"""
+USUAL_HYSTERESIS = 0.5
+"""The extent with which other choices are compared: a ratio of three, the widest that Canny (1986) recommends between
+two thresholds."""
+
+EVENS: tuple[float | None, ...] = (None, 0.5, 1.0, 1.5, 2.0, 2.5)
+"""Raw scores of even odds that are tried, see `detector.outlines`."""
 
 SMALLEST_MM3 = 30.0
 """Smallest finding of the default, a ball of 4 mm: a larger one hides lesions that readers look for."""
@@ -55,9 +59,10 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """Decades of every voxel of a trial, 0 outside the brain, and where something was painted."""
+    """Decades of every voxel of a trial, 0 outside the brain, its raw scores, and where something was painted."""
 
     decades: np.ndarray
+    raw: np.ndarray
     truth: np.ndarray
 
 
@@ -82,8 +87,8 @@ def operating_point(
     sigma_mm : float
         Smoothing of the scores.
     hystereses : sequence of float, optional
-        How far findings may extend below the threshold, in decades; the one with the highest mean Dice on painted
-        scans, at its own quiet threshold, is kept, the first where nothing is painted.
+        How far findings may extend below the threshold, in decades. The one with the highest mean Dice on painted
+        scans, at its own quiet threshold and with the best of `EVENS`, is kept; the first where nothing is painted.
 
     Returns
     -------
@@ -105,7 +110,7 @@ def operating_point(
     )
 
     def scored(trial: Trial, scores: np.ndarray) -> _Scored:
-        return _Scored(np.where(trial.inside, to_decades(calibrate(scores, plain)), 0), trial.truth)
+        return _Scored(np.where(trial.inside, to_decades(calibrate(scores, plain)), 0), scores, trial.truth)
 
     calm = side_by_side(lambda pair: scored(*pair), zip(normal, smoothed, strict=True))
     spoiled = side_by_side(lambda trial: scored(trial, trial.smoothed(sigma_mm)), painted)
@@ -114,8 +119,10 @@ def operating_point(
         table = _false_findings(calm, hysteresis)
         at = quiet_threshold(table)
         dice = side_by_side(lambda scan, at=at, by=hysteresis: _dice(scan, at, by), spoiled)  # type: ignore[misc]
-        defaults = {"default_threshold": at, "hysteresis": hysteresis, "false_findings": table}
-        tried.append((float(np.mean(dice)) if dice else 0.0, plain.model_copy(update=defaults)))
+        means = np.mean(dice, axis=0) if dice else np.zeros(len(EVENS))
+        even = EVENS[int(means.argmax())]
+        defaults = {"default_threshold": at, "hysteresis": hysteresis, "even": even, "false_findings": table}
+        tried.append((float(means.max()), plain.model_copy(update=defaults)))
     reached, best = max(tried, key=lambda one: one[0])
     return best, reached
 
@@ -154,9 +161,11 @@ def _false_findings(calm: Sequence[_Scored], hysteresis: float) -> FalseFindings
     return FalseFindings(THRESHOLDS, VOLUMES_MM3, tuple(tuple(float(n) for n in line) for line in mean))
 
 
-def _dice(scan: _Scored, threshold: float, hysteresis: float) -> float:
+def _dice(scan: _Scored, threshold: float, hysteresis: float) -> list[float]:
+    """Dice of the findings of a painted scan, with each of `EVENS`."""
     labels = _regions(scan.decades, threshold, hysteresis)
-    kept = np.bincount(labels.ravel()) >= SMALLEST_MM3
-    kept[0] = False
-    found = kept[labels]
-    return float(2 * (found & scan.truth).sum() / max(1, found.sum() + scan.truth.sum()))
+    large = np.bincount(labels.ravel()) >= SMALLEST_MM3
+    large[0] = False
+    labels = labels * large[labels]
+    found = (labels > 0 if even is None else outlined(scan.raw, labels, even, SMALLEST_MM3) for even in EVENS)
+    return [float(2 * (each & scan.truth).sum() / max(1, each.sum() + scan.truth.sum())) for each in found]
