@@ -45,11 +45,12 @@ Average precision over the voxels of the brain, mean over scans; the command tha
 
 The network says which contrast it sees; scores are calibrated on the held-out normals that it takes for the same.
 A finding reaches the threshold, the lowest that makes at most one false finding of 30 mm3 or more per normal scan, and
-extends as far below it, in decades of the share of normal voxels, as gave the best Dice on painted scans, half a
-decade at most. That limit was set with results on the patients below known.
+extends as far below it, in decades of the share of normal voxels, as gave the best Dice on painted scans. It ends at
+the outline that promises the best Dice, given the raw score of even odds that served painted scans best
+(`detector/outlines.py`).
 
-| contrast | held-out normals | uses | threshold | extent, decades | smallest, mm3 | false per normal | Dice, painted |
-|---|---|---|---|---|---|---|---|
+| contrast | held-out normals | uses | threshold | extent, decades | even odds | smallest, mm3 | false per normal | Dice, painted |
+|---|---|---|---|---|---|---|---|---|
 {contrasts}
 
 The held-out scans are as hard as scans are, not as hard as training makes them: no leftovers of brain extraction are
@@ -100,7 +101,8 @@ def contrast_row(name: str, row: dict, card: Card) -> str:
     false = own.false_findings.expected(own.default_threshold, own.default_min_volume_mm3)
     title = "all together" if name == ANY else name
     smallest = own.default_min_volume_mm3
-    drawn = f"{row['threshold']:.6f} | {own.hysteresis:.2f} | {smallest:.0f}"
+    even = "none" if own.even is None else f"{own.even:.1f}"
+    drawn = f"{row['threshold']:.6f} | {own.hysteresis:.2f} | {even} | {smallest:.0f}"
     return f"| {title} | {row['scans']:.0f} | {way} | {drawn} | {false:.2f} | {row['painted_dice']:.3f} |"
 
 
