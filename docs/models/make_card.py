@@ -49,7 +49,7 @@ extends as far below it, in decades of the share of normal voxels, as gave the b
 the outline that promises the best Dice, given the raw score of even odds that served painted scans best
 (`detector/outlines.py`).
 
-| contrast | held-out normals | uses | threshold | extent, decades | even odds | smallest, mm3 | false per normal | Dice, painted |
+| contrast | normals | uses | threshold | extent, decades | even odds | smallest, mm3 | false per normal | Dice, painted |
 |---|---|---|---|---|---|---|---|---|
 {contrasts}
 
@@ -87,8 +87,9 @@ voxels each came in on the way. Which weights ship was decided with the results 
 ## Where it fails
 
 - It has seen {total} steps on a CPU, far from what it could learn. Small lesions (under 4 mm) and faint ones are
-  missed; so are most small ones on T1 and T2. A glioma on T1 without contrast agent ranks high, but below what normal
-  scans reach.
+  missed; so are most small ones on T1 and T2.
+- Findings extend far below the threshold where painted scans gain by it: on T2 a false finding can take in tens of
+  millilitres of fluid around the brain.
 - Only one real FLAIR scan and no real T2 scan of a healthy person took part; other contrasts are synthesised.
 - Children, surgical cavities, implants and motion were never shown to it.
 - Outlines of large lesions follow contrast, not anatomy: oedema and tumour are one finding.

@@ -4,6 +4,7 @@ import pytest
 from napari_anomaly.anomaly import FalseFindings, from_decades, to_decades
 from napari_anomaly.training.operating_point import (
     MOST_FALSE,
+    MOST_FALSE_ML,
     SMALLEST_MM3,
     THRESHOLDS,
     VOLUMES_MM3,
@@ -112,3 +113,23 @@ def test_even_odds_take_the_halo_of_a_sure_finding():
 def test_without_paint_findings_keep_their_halo(normal):
     calibration, dice = operating_point(normal, [], 0.0)
     assert (calibration.even, calibration.hysteresis, dice) == (None, 0.0, 0.0)
+
+
+def test_findings_extend_no_further_than_false_ones_stay_small():
+    # every normal scan has one loud spot in a wide region that is a little louder than the rest
+    normal = [scan(seed) for seed in range(8)]
+    for trial in normal:
+        trial.raw[:] *= 0.3
+        trial.raw[10:24, 10:24, 10:24] = 1.5
+        trial.raw[14:20, 14:20, 14:20] = 3.0
+    painted = [scan(seed) for seed in range(20, 24)]
+    for trial in painted:
+        trial.raw[:] *= 0.3
+        trial.truth[8:32, 8:32, 8:32] = True
+        trial.raw[trial.truth] = 1.5
+        trial.raw[16:24, 16:24, 16:24] = 6.0
+    chosen, dice = operating_point(normal, painted, 0.0)
+    wide, better = operating_point(normal, painted, 0.0, [1.5])
+    assert better > dice
+    assert chosen.hysteresis < wide.hysteresis == 1.5
+    assert MOST_FALSE_ML < 14**3 / 1000

@@ -37,6 +37,9 @@ SMALLEST_MM3 = 30.0
 MOST_FALSE = 1.0
 """The default makes no more false findings than this per held-out normal scan."""
 
+MOST_FALSE_ML = 1.0
+"""Findings extend no further than keeps the false ones of a normal scan within this volume, a ball of 12 mm."""
+
 WORKERS = 4
 
 _Item = TypeVar("_Item")
@@ -88,7 +91,8 @@ def operating_point(
         Smoothing of the scores.
     hystereses : sequence of float, optional
         How far findings may extend below the threshold, in decades. The one with the highest mean Dice on painted
-        scans, at its own quiet threshold and with the best of `EVENS`, is kept; the first where nothing is painted.
+        scans, at its own quiet threshold and with the best of `EVENS`, is kept, of those that leave no more than
+        `MOST_FALSE_ML` of a normal scan; the first where nothing is painted, or none does.
 
     Returns
     -------
@@ -114,10 +118,13 @@ def operating_point(
 
     calm = side_by_side(lambda pair: scored(*pair), zip(normal, smoothed, strict=True))
     spoiled = side_by_side(lambda trial: scored(trial, trial.smoothed(sigma_mm)), painted)
-    tried = []
+    tried: list[tuple[float, Calibration]] = []
     for hysteresis in hystereses:
         table = _false_findings(calm, hysteresis)
         at = quiet_threshold(table)
+        spread = side_by_side(lambda scan, at=at, by=hysteresis: _false_ml(scan, at, by), calm)  # type: ignore[misc]
+        if tried and np.mean(spread) > MOST_FALSE_ML:
+            break
         dice = side_by_side(lambda scan, at=at, by=hysteresis: _dice(scan, at, by), spoiled)  # type: ignore[misc]
         means = np.mean(dice, axis=0) if dice else np.zeros(len(EVENS))
         even = EVENS[int(means.argmax())]
@@ -159,6 +166,12 @@ def _false_findings(calm: Sequence[_Scored], hysteresis: float) -> FalseFindings
 
     mean = np.mean(side_by_side(count, calm), axis=0)
     return FalseFindings(THRESHOLDS, VOLUMES_MM3, tuple(tuple(float(n) for n in line) for line in mean))
+
+
+def _false_ml(scan: _Scored, threshold: float, hysteresis: float) -> float:
+    """Volume of the findings of a normal scan; voxels are 1 mm3."""
+    sizes = np.bincount(_regions(scan.decades, threshold, hysteresis).ravel())[1:]
+    return float(sizes[sizes >= SMALLEST_MM3].sum()) / 1000
 
 
 def _dice(scan: _Scored, threshold: float, hysteresis: float) -> list[float]:
