@@ -49,7 +49,7 @@ extends as far below it, in decades of the share of normal voxels, as gave the b
 the outline that promises the best Dice, given the raw score of even odds that served painted scans best
 (`detector/outlines.py`).
 
-| contrast | normals | uses | threshold | extent, decades | even odds | smallest, mm3 | false per normal | Dice, painted |
+| contrast | normals | uses | threshold | extent, decades | even odds | smallest, mm3 | false a scan | Dice, painted |
 |---|---|---|---|---|---|---|---|---|
 {contrasts}
 
