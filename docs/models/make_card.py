@@ -88,8 +88,8 @@ voxels each came in on the way. Which weights ship was decided with the results 
 
 - It has seen {total} steps on a CPU, far from what it could learn. Small lesions (under 4 mm) and faint ones are
   missed; so are most small ones on T1 and T2.
-- Findings extend far below the threshold where painted scans gain by it: on T2 a false finding can take in tens of
-  millilitres of fluid around the brain.
+- Findings extend up to {widest} decades below the threshold: a false one can take in ten millilitres or more of fluid
+  around the brain.
 - Only one real FLAIR scan and no real T2 scan of a healthy person took part; other contrasts are synthesised.
 - Children, surgical cavities, implants and motion were never shown to it.
 - Outlines of large lesions follow contrast, not anatomy: oedema and tumour are one finding.
@@ -151,6 +151,7 @@ def main() -> None:
         rate=facts["steps_per_second"],
         generator=facts["generator_share"],
         best=card.best,
+        widest=max(own.hysteresis for ones in card.calibrations.values() for own in ones.values()),
         smoothing=card.smoothing_mm,
         contrasts="\n".join(contrast_row(name, row, card) for name, row in facts["contrasts"].items()),
         table="\n".join(

@@ -37,8 +37,8 @@ SMALLEST_MM3 = 30.0
 MOST_FALSE = 1.0
 """The default makes no more false findings than this per held-out normal scan."""
 
-MOST_FALSE_ML = 1.0
-"""Findings extend no further than keeps the false ones of a normal scan within this volume, a ball of 12 mm."""
+MOST_FALSE_ML = 3.0
+"""Findings extend no further than keeps the false ones of a normal scan within this volume in the mean."""
 
 WORKERS = 4
 
