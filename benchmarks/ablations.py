@@ -16,22 +16,28 @@ from torch import Tensor
 from unseen_tasks import held_out, options_of
 
 from napari_anomaly.detector import checkpoint
+from napari_anomaly.detector.calibration import ANY
 from napari_anomaly.detector.engine import TorchEngine
 from napari_anomaly.detector.seen import as_seen
 from napari_anomaly.detector.tiling import RawScores, score
-from napari_anomaly.evaluation.metrics import Curve
 from napari_anomaly.preprocess import SLICE_OFFSETS_MM, normalise
 from napari_anomaly.pretask.task import Difficulty
 from napari_anomaly.progress import drain
-from napari_anomaly.training import operating_point as module
 from napari_anomaly.training.batch import paint_normal
-from napari_anomaly.training.finish import PAINTED, PLAN
+from napari_anomaly.training.finish import (
+    PAINTED,
+    PLAN,
+    SMOOTHING_MM,
+    _average_precision,
+    _box,
+    _contrasts,
+    _of,
+)
 from napari_anomaly.training.normals import make_normal
-from napari_anomaly.training.operating_point import EVENS, HYSTERESES, Trial, operating_point
+from napari_anomaly.training.operating_point import Trial, operating_point
 
 OUT = Path(__file__).parents[1] / "docs" / "results" / "ablations.md"
 WHOLE = "the detector as it is"
-SMOOTHING = (0.7, 1.0)
 
 
 class NoSilhouette(TorchEngine):
@@ -97,8 +103,10 @@ def look(detector, image, mask, truth, into) -> None:
     }
     inside = mask.numpy()
     wanted = np.zeros_like(inside) if truth is None else truth.numpy()
+    box = _box(inside)
+    inside, wanted = inside[box].copy(), wanted[box].copy()
     for name, raw in ways.items():
-        into[name].append(Trial(first.contrast, inside, raw.numpy().astype(np.float16), wanted))
+        into[name].append(Trial(first.contrast, inside, raw.numpy()[box].astype(np.float16), wanted))
 
 
 def _no_atlas(detector) -> TorchEngine:
@@ -112,39 +120,31 @@ def joint_of(engine, image, mask) -> Tensor:
     return found.joint
 
 
-def measured(normal, painted, sigma=0.0, hystereses=HYSTERESES, evens=EVENS) -> tuple[float, float]:
-    """Mean AP, and mean Dice at quiet thresholds, each contrast at its own."""
-    precision, dice = [], []
-    kept = module.EVENS
-    module.EVENS = evens
-    try:
-        for contrast in sorted({trial.contrast for trial in normal}):
-            own = [trial for trial in normal if trial.contrast == contrast]
-            spoiled = [trial for trial in painted if trial.contrast == contrast]
-            # contrasts with few scans are calibrated on all, as in finishing
-            base = own if len(own) >= 6 else normal
-            dice += [operating_point(base, spoiled, sigma, hystereses)[1]] * len(spoiled)
-    finally:
-        module.EVENS = kept
-    for trial in painted:
-        values = trial.smoothed(sigma)[trial.inside]
-        if trial.truth.any():
-            precision.append(Curve.of(values, trial.truth[trial.inside]).average_precision)
-    return float(np.mean(precision)), float(np.mean(dice))
+def measured(normal, painted, sigma, **choices) -> tuple[float, float]:
+    """Mean AP, and mean Dice at quiet thresholds, each contrast at its own as finishing calibrates it."""
+    own = _contrasts(normal)
+    groups = {trial.contrast: trial.contrast if trial.contrast in own else ANY for trial in painted}
+    dice = []
+    for contrast, group in groups.items():
+        spoiled = [trial for trial in painted if trial.contrast == contrast]
+        dice += [operating_point(_of(group, normal), spoiled, sigma, **choices)[1]] * len(spoiled)
+    return float(np.nanmean([_average_precision(trial, sigma) for trial in painted])), float(np.mean(dice))
 
 
 def report(detector, normal, painted, seeds) -> str:
-    whole = normal[WHOLE], painted[WHOLE]
-    rows = [(name, measured(normal[name], painted[name])) for name in normal]
-    rows += [(f"smoothed by {sigma:.1f} mm", measured(*whole, sigma=sigma)) for sigma in SMOOTHING]
+    whole, own = (normal[WHOLE], painted[WHOLE]), detector.card.smoothing_mm
+    rows = [(name, measured(normal[name], painted[name], own)) for name in normal]
     rows += [
-        ("findings end at the threshold", measured(*whole, hystereses=(0.0,), evens=(None,))),
+        (f"smoothed by {sigma:.1f} mm", measured(*whole, sigma)) for sigma in SMOOTHING_MM if sigma != own
+    ]
+    rows += [
+        ("findings end at the threshold", measured(*whole, own, hystereses=(0.0,), evens=(None,))),
         (
             "they extend by half a decade at most, no outlines",
-            measured(*whole, hystereses=(0.5,), evens=(None,)),
+            measured(*whole, own, hystereses=(0.5,), evens=(None,)),
         ),
-        ("they extend as far as fits, no outlines", measured(*whole, evens=(None,))),
-        ("outlines, ending at the threshold", measured(*whole, hystereses=(0.0,))),
+        ("they extend as far as fits, no outlines", measured(*whole, own, evens=(None,))),
+        ("outlines, ending at the threshold", measured(*whole, own, hystereses=(0.0,))),
     ]
     lines = [
         "# Ablations",

@@ -109,8 +109,8 @@ def write(rows: list[str], strips: list[np.ndarray], detector: checkpoint.Detect
         "",
         f"Detector {detector.name} {detector.version}, sha256 {detector.sha256[:16]}; at its own networks, "
         "threshold, extent and smallest finding for the contrast that it sees. No patient took part in training "
-        "or calibration. Which weights and calibration ship, and that findings extend by half a decade at most, was "
-        "decided with results on these patients known, so they flatter the detector: measure it on others.",
+        "or calibration. Which weights and calibration ship, and how far findings may extend, was decided with results "
+        "on these patients known, so they flatter the detector: measure it on others.",
         "AP is average precision over the voxels that the detector looked at; intensity is plain brightness or "
         "darkness, whichever is better, with the truth in hand.",
         "",

@@ -45,7 +45,8 @@ Average precision over the voxels of the brain, mean over scans; the command tha
 
 The network says which contrast it sees; scores are calibrated on the held-out normals that it takes for the same.
 A finding reaches the threshold, the lowest that makes at most one false finding of 30 mm3 or more per normal scan, and
-extends as far below it, in decades of the share of normal voxels, as gave the best Dice on painted scans. It ends at
+extends as far below it, in decades of the share of normal voxels, as gave the best Dice on painted scans, while false
+findings take no more than 3 ml of a normal scan in the mean (a limit set with results on patients known). It ends at
 the outline that promises the best Dice, given the raw score of even odds that served painted scans best
 (`detector/outlines.py`).
 

@@ -246,9 +246,7 @@ class Desk:
         if case is None or question is None:
             return
         if case.session.has_findings:
-            findings = case.session.findings
-            if findings is not None and case.shown is not findings:
-                case.show_findings(findings, findings.mask)
+            _show_ready(case)
             return
         listener = Listener[Answer](done=partial(self._on_findings, case, question), failed=self._tell)
         self.counts.start(partial(_answer, question), listener)
@@ -260,10 +258,9 @@ class Desk:
             case.session.accept(question, findings)
 
     def _on_findings_changed(self, case: Case) -> None:
-        findings = case.session.findings if case.session.has_findings else None
-        if findings is not None and case.shown is not None and case.shown is not findings:
+        if case.shown is not None and case.session.has_findings:
             # somebody could not wait for them: a verdict on what a stroke has just joined
-            case.show_findings(findings, findings.mask)
+            _show_ready(case)
         if case is self._case:
             self.findings_changed.emit()
 
@@ -293,6 +290,13 @@ class Desk:
             self._tell(error)
             return False
         return True
+
+
+def _show_ready(case: Case) -> None:
+    """Show findings that are at hand, unless they are on the screen."""
+    findings = case.session.findings
+    if findings is not None and case.shown is not findings:
+        case.show_findings(findings, findings.mask)
 
 
 def _answer(question: Question) -> Steps[Answer]:

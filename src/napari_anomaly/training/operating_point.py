@@ -80,6 +80,7 @@ def operating_point(
     painted: Sequence[Trial],
     sigma_mm: float,
     hystereses: Sequence[float] = HYSTERESES,
+    evens: Sequence[float | None] = EVENS,
 ) -> tuple[Calibration, float]:
     """Calibrate on normal scans; take the lowest threshold that keeps them quiet, and the extent that fits best.
 
@@ -91,8 +92,10 @@ def operating_point(
         Smoothing of the scores.
     hystereses : sequence of float, optional
         How far findings may extend below the threshold, in decades. The one with the highest mean Dice on painted
-        scans, at its own quiet threshold and with the best of `EVENS`, is kept, of those that leave no more than
+        scans, at its own quiet threshold and with the best of `evens`, is kept, of those that leave no more than
         `MOST_FALSE_ML` of a normal scan; the first where nothing is painted, or none does.
+    evens : sequence of float or None, optional
+        Raw scores of even odds that are tried, see `detector.outlines`; None for findings without outlines.
 
     Returns
     -------
@@ -125,9 +128,9 @@ def operating_point(
         spread = side_by_side(lambda scan, at=at, by=hysteresis: _false_ml(scan, at, by), calm)  # type: ignore[misc]
         if tried and np.mean(spread) > MOST_FALSE_ML:
             break
-        dice = side_by_side(lambda scan, at=at, by=hysteresis: _dice(scan, at, by), spoiled)  # type: ignore[misc]
-        means = np.mean(dice, axis=0) if dice else np.zeros(len(EVENS))
-        even = EVENS[int(means.argmax())]
+        dice = side_by_side(lambda scan, at=at, by=hysteresis: _dice(scan, at, by, evens), spoiled)  # type: ignore[misc]
+        means = np.mean(dice, axis=0) if dice else np.zeros(len(evens))
+        even = evens[int(means.argmax())]
         defaults = {"default_threshold": at, "hysteresis": hysteresis, "even": even, "false_findings": table}
         tried.append((float(means.max()), plain.model_copy(update=defaults)))
     reached, best = max(tried, key=lambda one: one[0])
@@ -174,11 +177,11 @@ def _false_ml(scan: _Scored, threshold: float, hysteresis: float) -> float:
     return float(sizes[sizes >= SMALLEST_MM3].sum()) / 1000
 
 
-def _dice(scan: _Scored, threshold: float, hysteresis: float) -> list[float]:
-    """Dice of the findings of a painted scan, with each of `EVENS`."""
+def _dice(scan: _Scored, threshold: float, hysteresis: float, evens: Sequence[float | None]) -> list[float]:
+    """Dice of the findings of a painted scan, with each of some even odds."""
     labels = _regions(scan.decades, threshold, hysteresis)
     large = np.bincount(labels.ravel()) >= SMALLEST_MM3
     large[0] = False
     labels = labels * large[labels]
-    found = (labels > 0 if even is None else outlined(scan.raw, labels, even, SMALLEST_MM3) for even in EVENS)
+    found = (labels > 0 if even is None else outlined(scan.raw, labels, even, SMALLEST_MM3) for even in evens)
     return [float(2 * (each & scan.truth).sum() / max(1, each.sum() + scan.truth.sum())) for each in found]
