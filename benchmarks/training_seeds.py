@@ -1,0 +1,215 @@
+"""Train the networks anew with several seeds and compare 2D alone, 3D alone and joint: docs/results/training-seeds.md.
+
+    python benchmarks/training_seeds.py --normals DIR... --label-maps DIR --lesion-shapes DIR --cases DIR --keep DIR
+        [--steps 400] [--seeds 1 2 3] [--threads 1]
+
+Every training begins from random weights and takes the same number of steps; seeds decide the weights, the scans and
+what is painted. All are measured on the same held-out normals, plain and with the six tasks that training never paints
+(pretask/unseen.py), and on the patients of ``--cases`` (a folder each, with scans and one ``*mask*.nii.gz``). A
+training that was stopped goes on, and one that was measured is not repeated: both lie in ``--keep``.
+"""
+
+import argparse
+import json
+from collections import defaultdict
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from unseen_tasks import WAYS, compare, held_out, measure
+
+from napari_anomaly import io
+from napari_anomaly.detector import checkpoint
+from napari_anomaly.detector.engine import OpenVinoEngine
+from napari_anomaly.detector.seen import as_seen
+from napari_anomaly.detector.tiling import score
+from napari_anomaly.evaluation.metrics import Curve, auroc, average_precision
+from napari_anomaly.evaluation.protocol import read_truth
+from napari_anomaly.preprocess import place, prepare, resample
+from napari_anomaly.pretask.unseen import TASKS, paint_unseen
+from napari_anomaly.progress import drain
+from napari_anomaly.training.finish import DEFAULT_SMOOTHING_MM
+from napari_anomaly.training.normals import make_normal
+from napari_anomaly.training.run import Run, fit, resume, start
+from napari_anomaly.training.settings import TrainSettings
+from napari_anomaly.training.subjects import Candidate, candidates, read_library, read_subjects, strip
+
+OUT = Path(__file__).parents[1] / "docs" / "results" / "training-seeds.md"
+MEASURED_WITH = 1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--normals", type=Path, nargs="+", required=True)
+    parser.add_argument("--label-maps", type=Path)
+    parser.add_argument("--lesion-shapes", type=Path, nargs="+", default=[])
+    parser.add_argument("--cases", type=Path)
+    parser.add_argument("--keep", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    options.keep.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(options.threads)
+    measured = []
+    for seed in options.seeds:
+        file = options.keep / f"{options.steps}-steps-seed-{seed}.json"
+        if not file.exists():
+            run = trained(options, seed)
+            file.write_text(json.dumps(figures(run, options), indent=1), encoding="utf-8")
+        measured.append(json.loads(file.read_text(encoding="utf-8")))
+        write(measured, options)
+    print(OUT.read_text(encoding="utf-8"))
+
+
+def trained(options: argparse.Namespace, seed: int) -> Run:
+    """Train from random weights; brains are found by the bundled detector, which is not what is compared."""
+    settings = TrainSettings(
+        normals=tuple(options.normals),
+        label_maps=options.label_maps,
+        lesion_shapes=tuple(options.lesion_shapes),
+        steps=options.steps,
+        pool=28,
+        renew_every=6,
+        threads=options.threads,
+        seed=seed,
+        device="cpu",
+    )
+    run = start(settings, torch.device("cpu"))
+    found = candidates(settings)[0]
+    run.normals = tuple(sorted(candidate.path.name for candidate in found))
+    file = options.keep / f"{options.steps}-steps-seed-{seed}.checkpoint.safetensors"
+    if file.exists():
+        resume(run, file)
+    if run.progress < 1:
+        extraction = checkpoint.load(checkpoint.DEFAULT).extraction
+        subjects = [
+            strip(item, extraction) if isinstance(item, Candidate) else item
+            for _, item in read_subjects(found)
+        ]
+        for progress in fit(run, subjects, read_library(settings.lesion_shapes), file):
+            if run.step % 20 == 0:
+                print("seed", seed, progress.text, flush=True)
+    return run
+
+
+def figures(run: Run, options: argparse.Namespace) -> dict:
+    """Everything that is measured of one training."""
+    network = run.average.module.eval()
+    engine = OpenVinoEngine(network, None)
+    voxels, scans = defaultdict(list), defaultdict(list)
+    detector = SimpleNamespace(
+        card=SimpleNamespace(even=True, ceiling=True, smoothing_mm=DEFAULT_SMOOTHING_MM)
+    )
+    rng = np.random.default_rng(MEASURED_WITH + 3_000_003)
+    subjects = held_out(options, checkpoint.load(checkpoint.DEFAULT))
+    for subject in subjects:
+        normal = make_normal(subject, rng, torch.device("cpu"), harder=False)
+        base = normal.image.float()
+        measure(engine, detector, normal, base, None, "normal", voxels, scans)
+        for task in TASKS:
+            painted = paint_unseen(base, normal.mask, task, rng)
+            measure(engine, detector, normal, painted.image, painted.truth, task, voxels, scans)
+    rows: dict[str, dict[str, list[float]]] = {way: {} for way in WAYS}
+    for way in WAYS:
+        untouched = scans[way, "normal"]
+        rows[way] = {
+            "voxel AP": [float(np.mean([ap for ap, _ in voxels[way, task]])) for task in TASKS],
+            "voxel Dice": [float(np.mean([dice for _, dice in voxels[way, task]])) for task in TASKS],
+            "scan AUROC": [compare(auroc, untouched, scans[way, task]) for task in TASKS],
+            "scan AP": [compare(average_precision, untouched, scans[way, task]) for task in TASKS],
+        }
+    return {
+        "seed": run.settings.seed,
+        "steps": run.step,
+        "minutes": round(run.seconds / 60, 1),
+        "normals": len(subjects),
+        "tasks": rows,
+        "patients": patients(engine, options.cases) if options.cases else {},
+    }
+
+
+def patients(engine: OpenVinoEngine, folder: Path) -> dict[str, dict[str, list[float]]]:
+    """Average precision and best Dice of every way on every scan of a patient."""
+    extraction = checkpoint.load(checkpoint.DEFAULT).extraction
+    found: dict[str, dict[str, list[float]]] = {}
+    for mask_path in sorted(folder.glob("*/*mask*.nii.gz")):
+        for path in sorted(mask_path.parent.glob("*.nii.gz")):
+            if path == mask_path:
+                continue
+            scan = io.read_scan(path)
+            seen = prepare(scan, extraction, device=torch.device("cpu"))
+            lesions = torch.from_numpy(read_truth(io.read_scan(mask_path), scan).astype(np.float32))
+            truth = place(resample(lesions, seen.canonical), seen.image.shape, seen.centre).numpy() > 0.5
+            shown = as_seen(seen.image, seen.mask, engine.atlas, even=True, ceiling=True)
+            raw, inside = drain(score(engine, shown, seen.mask)), seen.mask.numpy()
+            curves = {way: Curve.of(getattr(raw, way).numpy()[inside], truth[inside]) for way in WAYS}
+            found[f"{mask_path.parent.name}, {scan.name}"] = {
+                way: [curve.average_precision, curve.best_dice()[0]] for way, curve in curves.items()
+            }
+    return found
+
+
+def write(measured: list[dict], options: argparse.Namespace) -> None:
+    """Write the page: every training, their mean, and in how many of them joint leads."""
+    minutes = ", ".join(f"{one['minutes']:.0f}" for one in measured)
+    lines = [
+        "# Three trainings: 2D alone, 3D alone, joint",
+        "",
+        f"Trainings from random weights with seeds {', '.join(str(one['seed']) for one in measured)}, "
+        f"{options.steps} steps each ({minutes} minutes), otherwise as the bundled detector is trained; averaged "
+        f"weights. {measured[0]['normals']} held-out normals, the same for all, untouched and with each of the six "
+        "tasks of Kang & Park (2022) that training never paints. Figures are means over the tasks: voxel AP and best "
+        "Dice of each scan; scans painted against untouched, ranked by their scan score. Far fewer steps than the "
+        "bundled weights had: this compares ways, and is no measure of the product.",
+        "",
+        "Made by `python benchmarks/training_seeds.py --normals DIR... --label-maps DIR --lesion-shapes DIR "
+        f"--cases DIR --keep DIR --steps {options.steps}`.",
+        "",
+    ]
+    for kind in ("voxel AP", "voxel Dice", "scan AUROC", "scan AP"):
+        values = {way: [float(np.mean(one["tasks"][way][kind])) for one in measured] for way in WAYS}
+        lines += [
+            f"## Six tasks: {kind}",
+            "",
+            *table(values, [f"seed {one['seed']}" for one in measured]),
+            "",
+        ]
+    lines += ["## Six tasks, one by one: voxel AP, mean over the trainings", ""]
+    lines += [f"| networks | {' | '.join(TASKS)} |", "|" + "---|" * (len(TASKS) + 1)]
+    for way, name in WAYS.items():
+        by_task = np.mean([one["tasks"][way]["voxel AP"] for one in measured], axis=0)
+        lines.append(f"| {name} | " + " | ".join(f"{value:.3f}" for value in by_task) + " |")
+    lines.append("")
+    if measured[0]["patients"]:
+        for title, of in (("voxel AP", 0), ("voxel Dice, best threshold of each scan", 1)):
+            lines += [f"## Patients: {title}, mean over the trainings", ""]
+            lines += ["| scan | " + " | ".join(WAYS.values()) + " |", "|" + "---|" * (len(WAYS) + 1)]
+            scans = list(measured[0]["patients"])
+            grid = np.array(
+                [[[one["patients"][scan][way][of] for way in WAYS] for scan in scans] for one in measured]
+            ).mean(0)
+            lines += [
+                f"| {scan} | " + " | ".join(f"{value:.3f}" for value in row) + " |"
+                for scan, row in zip([*scans, "mean"], [*grid, grid.mean(0)], strict=True)
+            ]
+            lines.append("")
+    OUT.write_text("\n".join(lines), encoding="utf-8")
+
+
+def table(values: dict[str, list[float]], heads: list[str]) -> list[str]:
+    lines = [f"| networks | {' | '.join(heads)} | mean | sd |", "|" + "---|" * (len(heads) + 3)]
+    for way, name in WAYS.items():
+        own = values[way]
+        spread = f"{np.std(own, ddof=1):.3f}" if len(own) > 1 else ""
+        lines.append(
+            f"| {name} | "
+            + " | ".join(f"{value:.3f}" for value in own)
+            + f" | {np.mean(own):.3f} | {spread} |"
+        )
+    return lines
+
+
+if __name__ == "__main__":
+    main()
