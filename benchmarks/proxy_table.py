@@ -4,10 +4,11 @@
 
 Every arm trains the same network for the same number of steps on the same synthesised normals, then rebuilds the same
 held-out normals, painted with anomalies of the pretask that no arm was trained on, and the bundled sample scans. An arm
-that was measured with the same settings is not trained again (docs/results/proxyano.json).
+that was measured with the same settings on the same scans is not trained again (docs/results/proxyano.json).
 """
 
 import argparse
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,6 +79,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="folder that keeps the synthesised scans for the next run")
     options = parser.parse_args()
     trained, painted = scans(options)
+    digest = digest_of(trained, painted)
     known = OUT / "proxyano.json"
     rows = json.loads(known.read_text()) if known.exists() else []
     cases = [*painted, *real()]
@@ -87,7 +89,11 @@ def main() -> None:
         settings = ProxySettings(
             steps=options.steps, widths=tuple(options.widths), seed=options.seed, device="cpu", **arm
         )
-        asked = settings.model_dump(mode="json") | {"scans": len(trained), "painted": len(painted)}
+        asked = settings.model_dump(mode="json") | {
+            "scans": len(trained),
+            "painted": len(painted),
+            "digest": digest,
+        }
         if any(row["settings"] == asked for row in rows):
             continue
         row = {"name": name, "settings": asked} | measure(train(settings, trained), cases)
@@ -152,6 +158,16 @@ def real() -> list[Case]:
             Case(name, seen, (coarse(placed, prepared.mask, multiple=MULTIPLE).image >= 0.5) & seen.mask)
         )
     return cases
+
+
+def digest_of(trained: Sequence[Coarse], painted: Sequence[Case]) -> str:
+    """Tell scans that arms were trained and measured on from others, as precisely as they are kept."""
+    digest = hashlib.sha256()
+    for scan in [*trained, *(case.scan for case in painted)]:
+        digest.update(scan.image.half().numpy().tobytes())
+    for case in painted:
+        digest.update(case.truth.numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def keep(file: Path, trained: Sequence[Coarse], painted: Sequence[Case]) -> None:

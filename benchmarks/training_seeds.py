@@ -1,7 +1,7 @@
 """Train the networks anew with several seeds and compare 2D alone, 3D alone and joint: docs/results/training-seeds.md.
 
     python benchmarks/training_seeds.py --normals DIR... --label-maps DIR --lesion-shapes DIR --cases DIR --keep DIR
-        [--steps 400] [--seeds 1 2 3] [--threads 1]
+        [--steps 300] [--seeds 1 2 3] [--threads 1]
 
 Every training begins from random weights and takes the same number of steps; seeds decide the weights, the scans and
 what is painted. All are measured on the same held-out normals, plain and with the six tasks that training never paints
@@ -26,6 +26,7 @@ from napari_anomaly.detector.seen import as_seen
 from napari_anomaly.detector.tiling import score
 from napari_anomaly.evaluation.metrics import Curve, auroc, average_precision
 from napari_anomaly.evaluation.protocol import read_truth
+from napari_anomaly.networks.joint import WIDTHS, Widths
 from napari_anomaly.preprocess import place, prepare, resample
 from napari_anomaly.pretask.unseen import TASKS, paint_unseen
 from napari_anomaly.progress import drain
@@ -40,46 +41,80 @@ MEASURED_WITH = 1
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--normals", type=Path, nargs="+", required=True)
-    parser.add_argument("--label-maps", type=Path)
-    parser.add_argument("--lesion-shapes", type=Path, nargs="+", default=[])
-    parser.add_argument("--cases", type=Path)
-    parser.add_argument("--keep", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=400)
+    parser = parser_of(__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     options.keep.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(options.threads)
     measured = []
     for seed in options.seeds:
-        file = options.keep / f"{options.steps}-steps-seed-{seed}.json"
-        if not file.exists():
-            run = trained(options, seed)
-            file.write_text(json.dumps(figures(run, options), indent=1), encoding="utf-8")
-        measured.append(json.loads(file.read_text(encoding="utf-8")))
+        measured.append(known(options, f"{options.steps}-steps-seed-{seed}", seed=seed))
         write(measured, options)
     print(OUT.read_text(encoding="utf-8"))
 
 
-def trained(options: argparse.Namespace, seed: int) -> Run:
-    """Train from random weights; brains are found by the bundled detector, which is not what is compared."""
+def parser_of(doc: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=doc)
+    parser.add_argument("--normals", type=Path, nargs="+", required=True)
+    parser.add_argument("--label-maps", type=Path)
+    parser.add_argument("--lesion-shapes", type=Path, nargs="+", default=[])
+    parser.add_argument("--cases", type=Path)
+    parser.add_argument("--keep", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--threads", type=int, default=1)
+    return parser
+
+
+def known(options: argparse.Namespace, name: str, **choices) -> dict:
+    """Figures of a training, which is made and measured if it is not in the folder that keeps them."""
+    file = options.keep / f"{name}.json"
+    if not file.exists():
+        run = trained(options, name=name, **choices)
+        file.write_text(json.dumps(figures(run, options), indent=1), encoding="utf-8")
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def trained(
+    options: argparse.Namespace,
+    seed: int,
+    *,
+    name: str = "",
+    steps: int | None = None,
+    fewer: int = 1,
+    widths: Widths = WIDTHS,
+) -> Run:
+    """Train from random weights; brains are found by the bundled detector, which is not what is compared.
+
+    Parameters
+    ----------
+    options : Namespace
+        Folders, steps, threads.
+    seed : int
+        Of weights, scans and anomalies.
+    name : str, default ""
+        Of the checkpoint; after steps and seed if left out.
+    steps : int, optional
+        Other than the options say.
+    fewer : int, default 1
+        Every n-th normal of a kind is learned from.
+    widths : tuple of tuple of int, optional
+        Channels of both networks.
+    """
     settings = TrainSettings(
         normals=tuple(options.normals),
         label_maps=options.label_maps,
         lesion_shapes=tuple(options.lesion_shapes),
-        steps=options.steps,
+        steps=steps or options.steps,
         pool=28,
         renew_every=6,
         threads=options.threads,
         seed=seed,
         device="cpu",
     )
-    run = start(settings, torch.device("cpu"))
-    found = candidates(settings)[0]
+    run = start(settings, torch.device("cpu"), widths)
+    found = candidates(settings)[0][::fewer]
     run.normals = tuple(sorted(candidate.path.name for candidate in found))
-    file = options.keep / f"{options.steps}-steps-seed-{seed}.checkpoint.safetensors"
+    file = options.keep / f"{name or f'{settings.steps}-steps-seed-{seed}'}.checkpoint.safetensors"
     if file.exists():
         resume(run, file)
     if run.progress < 1:
@@ -124,6 +159,8 @@ def figures(run: Run, options: argparse.Namespace) -> dict:
         "seed": run.settings.seed,
         "steps": run.step,
         "minutes": round(run.seconds / 60, 1),
+        "learned_from": len(run.normals),
+        "parameters": sum(weights.numel() for weights in network.parameters()),
         "normals": len(subjects),
         "tasks": rows,
         "patients": patients(engine, options.cases) if options.cases else {},
