@@ -19,6 +19,7 @@ from napari_anomaly.preprocess import (
     coordinates,
     extraction_inputs,
     find_brain,
+    holes,
     middle_of,
     normalise,
     place,
@@ -305,6 +306,17 @@ def test_zeros_that_brain_extraction_left_are_background():
     # normalised once more, all is as it was
     again = normalise(normalise(stripped, wide), wide)
     assert torch.allclose(again[brain], wanted[brain], atol=0.05)
+
+
+def test_zeros_by_themselves_are_values_like_any_other():
+    chance = torch.rand(40, 40, 40, generator=torch.Generator().manual_seed(0))
+    water = torch.where(chance < 0.01, torch.zeros(()), 20 + 40 * chance)
+    everywhere = torch.ones_like(water, dtype=torch.bool)
+    assert not holes(water, everywhere).any()
+    assert (normalise(water, everywhere)[chance < 0.01] < -0.2).all()
+    water[10:13, 5:30, 5:30] = 0
+    assert holes(water, everywhere)[11, 6:29, 6:29].all()
+    assert holes(water, everywhere).sum() < 1.3 * 3 * 25 * 25
 
 
 def test_a_few_zeros_and_most_zeros_are_tissue():
