@@ -151,6 +151,8 @@ def rows_of(detector, normal, painted) -> Iterator[tuple[str, np.ndarray, float]
         ("findings end at the threshold, no outlines", {"hystereses": (0.0,), **unlined}),
         ("findings end at the threshold, with outlines", {"hystereses": (0.0,)}),
         ("findings extend by half a decade, no outlines", {**half, **unlined}),
+        ("findings extend as far as fits best, no outlines", unlined),
+        ("findings extend as far as fits best, with outlines: what ships", {}),
     ):
         yield name, *measured(*whole, own, **choices)
 
@@ -164,8 +166,7 @@ def report(detector, normal, painted, seeds) -> str:
         "painting. AP: mean over painted scans of the average precision over voxels, and its difference to the first "
         "row on the same scans, with the standard error. Dice: mean at a threshold that makes no more than one false "
         "finding per normal scan of the contrast, chosen for every row. Where nothing else is said findings extend by "
-        "half a decade and have outlines; what further extents are worth stands in [what was tried](training.md). What "
-        "is taken away of what the networks see was there while they learned: "
+        "half a decade and have outlines. What is taken away of what the networks see was there while they learned: "
         "such a row says how much they lean on it, not what they could learn without it.",
         "",
         "Made by `python benchmarks/ablations.py --normals DIR... --label-maps DIR --seeds "

@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from real_cases import scans_of
 
 from napari_anomaly import io
 from napari_anomaly.detector import checkpoint
@@ -36,8 +37,7 @@ def main() -> None:
     missing = {path.name for path in normals} - set(detector.provenance["held_out"])
     if missing:
         raise SystemExit(f"The training of {detector.name} did not hold out {', '.join(sorted(missing))}.")
-    masks = sorted(options.patients.glob("*/*mask*.nii.gz"))
-    patients = [path for mask in masks for path in sorted(mask.parent.glob("*.nii.gz")) if path != mask]
+    patients = [path for path, _ in scans_of(options.patients)]
     rows, false, scores = [], [], {"normal": [], "patient": []}
     for kind, paths in (("normal", normals), ("patient", patients)):
         for path in paths:
@@ -54,7 +54,7 @@ def main() -> None:
             if kind == "normal":
                 false.append(len(findings))
             print(rows[-1], flush=True)
-    write(detector, rows, false, scores, people=len(masks))
+    write(detector, rows, false, scores, people=len({path.parent for path in patients}))
 
 
 def write(

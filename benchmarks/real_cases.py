@@ -7,6 +7,7 @@ the way to use the networks are the detector's own, fixed before.
 """
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -39,16 +40,20 @@ def main() -> None:
     options = parser.parse_args()
     detector = checkpoint.load(options.detector)
     rows, strips = [], []
-    for mask_path in sorted(options.folder.glob("*/*mask*.nii.gz")):
-        for path in sorted(mask_path.parent.glob("*.nii.gz")):
-            if path != mask_path:
-                row, strip = measure(
-                    path, mask_path, detector, options.device, WAYS if not options.quick else ()
-                )
-                rows.append(row)
-                strips.append(strip)
-                print(row, flush=True)
+    for path, mask_path in scans_of(options.folder):
+        row, strip = measure(path, mask_path, detector, options.device, WAYS if not options.quick else ())
+        rows.append(row)
+        strips.append(strip)
+        print(row, flush=True)
     write(rows, strips, detector)
+
+
+def scans_of(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield every scan of every patient with the patient's mask."""
+    for mask in sorted(folder.glob("*/*mask*.nii.gz")):
+        for path in sorted(mask.parent.glob("*.nii.gz")):
+            if path != mask:
+                yield path, mask
 
 
 def measure(

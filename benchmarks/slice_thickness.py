@@ -13,12 +13,12 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+from real_cases import average_precision, scans_of
 
 from napari_anomaly import io
 from napari_anomaly.detector import checkpoint
 from napari_anomaly.detector.detect import detect
 from napari_anomaly.detector.settings import DetectSettings
-from napari_anomaly.evaluation.metrics import Curve
 from napari_anomaly.evaluation.protocol import read_truth
 from napari_anomaly.findings import find
 from napari_anomaly.progress import drain
@@ -36,17 +36,16 @@ def main() -> None:
     rows: dict[str, list[tuple[str, float, float]]] = {}
     thickness = 1.0
     with tempfile.TemporaryDirectory() as place:
-        for mask in sorted(options.folder.glob("*/*mask*.nii.gz")):
-            for path in sorted(set(mask.parent.glob("*.nii.gz")) - {mask}):
-                name = f"{mask.parent.name}, {path.name.split('.')[0]}"
-                for count in options.slices:
-                    thin = (
-                        thicker(path, count, Path(place) / "scan.nii.gz"),
-                        thicker(mask, count, Path(place) / "truth.nii.gz", truth=True),
-                    )
-                    rows.setdefault(name, []).append(measure(*thin, detector))
-                    print(name, count, rows[name][-1], flush=True)
-                thickness = float(nibabel.load(path).header.get_zooms()[axis_of(path)])
+        for path, mask in scans_of(options.folder):
+            name = f"{mask.parent.name}, {path.name.split('.')[0]}"
+            for count in options.slices:
+                thin = (
+                    thicker(path, count, Path(place) / "scan.nii.gz"),
+                    thicker(mask, count, Path(place) / "truth.nii.gz", truth=True),
+                )
+                rows.setdefault(name, []).append(measure(*thin, detector))
+                print(name, count, rows[name][-1], flush=True)
+            thickness = float(nibabel.load(path).header.get_zooms()[axis_of(path)])
     write(rows, detector, [count * thickness for count in options.slices])
 
 
@@ -77,10 +76,8 @@ def measure(path: Path, mask: Path, detector: checkpoint.Detector) -> tuple[str,
     mine = (
         find(found.map, found.map.default_threshold, min_volume_mm3=found.map.default_min_volume_mm3).mask > 0
     )
-    inside = found.map.score > 0
-    raw = found.map.score if found.map.raw is None else found.map.raw
     dice = 2 * (mine & truth).sum() / max(1, mine.sum() + truth.sum())
-    return found.contrast, Curve.of(raw[inside], truth[inside]).average_precision, float(dice)
+    return found.contrast, average_precision(found, truth), float(dice)
 
 
 def write(rows: dict, detector: checkpoint.Detector, thicknesses: list[float]) -> None:

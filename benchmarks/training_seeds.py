@@ -11,27 +11,24 @@ training that was stopped goes on, and one that was measured is not repeated: bo
 
 import argparse
 import json
-from collections import defaultdict
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import torch
-from unseen_tasks import WAYS, compare, held_out, measure
+from real_cases import scans_of
+from unseen_tasks import KINDS, WAYS, held_out, look_at
 
 from napari_anomaly import io
 from napari_anomaly.detector import checkpoint
 from napari_anomaly.detector.engine import OpenVinoEngine
 from napari_anomaly.detector.seen import as_seen
 from napari_anomaly.detector.tiling import score
-from napari_anomaly.evaluation.metrics import Curve, auroc, average_precision
+from napari_anomaly.evaluation.metrics import Curve
 from napari_anomaly.evaluation.protocol import read_truth
-from napari_anomaly.networks.joint import WIDTHS, Widths
 from napari_anomaly.preprocess import place, prepare, resample
-from napari_anomaly.pretask.unseen import TASKS, paint_unseen
+from napari_anomaly.pretask.unseen import TASKS
 from napari_anomaly.progress import drain
 from napari_anomaly.training.finish import DEFAULT_SMOOTHING_MM
-from napari_anomaly.training.normals import make_normal
 from napari_anomaly.training.run import Run, fit, resume, start
 from napari_anomaly.training.settings import TrainSettings
 from napari_anomaly.training.subjects import Candidate, candidates, read_library, read_subjects, strip
@@ -41,80 +38,45 @@ MEASURED_WITH = 1
 
 
 def main() -> None:
-    parser = parser_of(__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    options = parser.parse_args()
-    options.keep.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(options.threads)
-    measured = []
-    for seed in options.seeds:
-        measured.append(known(options, f"{options.steps}-steps-seed-{seed}", seed=seed))
-        write(measured, options)
-    print(OUT.read_text(encoding="utf-8"))
-
-
-def parser_of(doc: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=doc)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--normals", type=Path, nargs="+", required=True)
     parser.add_argument("--label-maps", type=Path)
     parser.add_argument("--lesion-shapes", type=Path, nargs="+", default=[])
     parser.add_argument("--cases", type=Path)
     parser.add_argument("--keep", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--threads", type=int, default=1)
-    return parser
+    options = parser.parse_args()
+    options.keep.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(options.threads)
+    measured = []
+    for seed in options.seeds:
+        file = options.keep / f"{options.steps}-steps-seed-{seed}.json"
+        if not file.exists():
+            run = trained(options, seed, file.with_suffix(".checkpoint.safetensors"))
+            file.write_text(json.dumps(figures(run, options), indent=1), encoding="utf-8")
+        measured.append(json.loads(file.read_text(encoding="utf-8")))
+        write(measured, options)
+    print(OUT.read_text(encoding="utf-8"))
 
 
-def known(options: argparse.Namespace, name: str, **choices) -> dict:
-    """Figures of a training, which is made and measured if it is not in the folder that keeps them."""
-    file = options.keep / f"{name}.json"
-    if not file.exists():
-        run = trained(options, name=name, **choices)
-        file.write_text(json.dumps(figures(run, options), indent=1), encoding="utf-8")
-    return json.loads(file.read_text(encoding="utf-8"))
-
-
-def trained(
-    options: argparse.Namespace,
-    seed: int,
-    *,
-    name: str = "",
-    steps: int | None = None,
-    fewer: int = 1,
-    widths: Widths = WIDTHS,
-) -> Run:
-    """Train from random weights; brains are found by the bundled detector, which is not what is compared.
-
-    Parameters
-    ----------
-    options : Namespace
-        Folders, steps, threads.
-    seed : int
-        Of weights, scans and anomalies.
-    name : str, default ""
-        Of the checkpoint; after steps and seed if left out.
-    steps : int, optional
-        Other than the options say.
-    fewer : int, default 1
-        Every n-th normal of a kind is learned from.
-    widths : tuple of tuple of int, optional
-        Channels of both networks.
-    """
+def trained(options: argparse.Namespace, seed: int, file: Path) -> Run:
+    """Train from random weights; brains are found by the bundled detector, which is not what is compared."""
     settings = TrainSettings(
         normals=tuple(options.normals),
         label_maps=options.label_maps,
         lesion_shapes=tuple(options.lesion_shapes),
-        steps=steps or options.steps,
+        steps=options.steps,
         pool=28,
         renew_every=6,
         threads=options.threads,
         seed=seed,
         device="cpu",
     )
-    run = start(settings, torch.device("cpu"), widths)
-    found = candidates(settings)[0][::fewer]
+    run = start(settings, torch.device("cpu"))
+    found = candidates(settings)[0]
     run.normals = tuple(sorted(candidate.path.name for candidate in found))
-    file = options.keep / f"{name or f'{settings.steps}-steps-seed-{seed}'}.checkpoint.safetensors"
     if file.exists():
         resume(run, file)
     if run.progress < 1:
@@ -131,38 +93,14 @@ def trained(
 
 def figures(run: Run, options: argparse.Namespace) -> dict:
     """Everything that is measured of one training."""
-    network = run.average.module.eval()
-    engine = OpenVinoEngine(network, None)
-    voxels, scans = defaultdict(list), defaultdict(list)
-    detector = SimpleNamespace(
-        card=SimpleNamespace(even=True, ceiling=True, smoothing_mm=DEFAULT_SMOOTHING_MM)
-    )
-    rng = np.random.default_rng(MEASURED_WITH + 3_000_003)
+    engine = OpenVinoEngine(run.average.module.eval(), None)
     subjects = held_out(options, checkpoint.load(checkpoint.DEFAULT))
-    for subject in subjects:
-        normal = make_normal(subject, rng, torch.device("cpu"), harder=False)
-        base = normal.image.float()
-        measure(engine, detector, normal, base, None, "normal", voxels, scans)
-        for task in TASKS:
-            painted = paint_unseen(base, normal.mask, task, rng)
-            measure(engine, detector, normal, painted.image, painted.truth, task, voxels, scans)
-    rows: dict[str, dict[str, list[float]]] = {way: {} for way in WAYS}
-    for way in WAYS:
-        untouched = scans[way, "normal"]
-        rows[way] = {
-            "voxel AP": [float(np.mean([ap for ap, _ in voxels[way, task]])) for task in TASKS],
-            "voxel Dice": [float(np.mean([dice for _, dice in voxels[way, task]])) for task in TASKS],
-            "scan AUROC": [compare(auroc, untouched, scans[way, task]) for task in TASKS],
-            "scan AP": [compare(average_precision, untouched, scans[way, task]) for task in TASKS],
-        }
     return {
         "seed": run.settings.seed,
         "steps": run.step,
         "minutes": round(run.seconds / 60, 1),
-        "learned_from": len(run.normals),
-        "parameters": sum(weights.numel() for weights in network.parameters()),
         "normals": len(subjects),
-        "tasks": rows,
+        "tasks": look_at(engine, subjects, [MEASURED_WITH], smoothing_mm=DEFAULT_SMOOTHING_MM),
         "patients": patients(engine, options.cases) if options.cases else {},
     }
 
@@ -171,25 +109,22 @@ def patients(engine: OpenVinoEngine, folder: Path) -> dict[str, dict[str, list[f
     """Average precision and best Dice of every way on every scan of a patient."""
     extraction = checkpoint.load(checkpoint.DEFAULT).extraction
     found: dict[str, dict[str, list[float]]] = {}
-    for mask_path in sorted(folder.glob("*/*mask*.nii.gz")):
-        for path in sorted(mask_path.parent.glob("*.nii.gz")):
-            if path == mask_path:
-                continue
-            scan = io.read_scan(path)
-            seen = prepare(scan, extraction, device=torch.device("cpu"))
-            lesions = torch.from_numpy(read_truth(io.read_scan(mask_path), scan).astype(np.float32))
-            truth = place(resample(lesions, seen.canonical), seen.image.shape, seen.centre).numpy() > 0.5
-            shown = as_seen(seen.image, seen.mask, engine.atlas, even=True, ceiling=True)
-            raw, inside = drain(score(engine, shown, seen.mask)), seen.mask.numpy()
-            curves = {way: Curve.of(getattr(raw, way).numpy()[inside], truth[inside]) for way in WAYS}
-            found[f"{mask_path.parent.name}, {scan.name}"] = {
-                way: [curve.average_precision, curve.best_dice()[0]] for way, curve in curves.items()
-            }
+    for path, mask_path in scans_of(folder):
+        scan = io.read_scan(path)
+        seen = prepare(scan, extraction, device=torch.device("cpu"))
+        lesions = torch.from_numpy(read_truth(io.read_scan(mask_path), scan).astype(np.float32))
+        truth = place(resample(lesions, seen.canonical), seen.image.shape, seen.centre).numpy() > 0.5
+        shown = as_seen(seen.image, seen.mask, engine.atlas, even=True, ceiling=True)
+        raw, inside = drain(score(engine, shown, seen.mask)), seen.mask.numpy()
+        curves = {way: Curve.of(getattr(raw, way).numpy()[inside], truth[inside]) for way in WAYS}
+        found[f"{mask_path.parent.name}, {scan.name}"] = {
+            way: [curve.average_precision, curve.best_dice()[0]] for way, curve in curves.items()
+        }
     return found
 
 
 def write(measured: list[dict], options: argparse.Namespace) -> None:
-    """Write the page: every training, their mean, and in how many of them joint leads."""
+    """Write the page: every training, and their mean."""
     minutes = ", ".join(f"{one['minutes']:.0f}" for one in measured)
     lines = [
         "# Three trainings: 2D alone, 3D alone, joint",
@@ -205,7 +140,7 @@ def write(measured: list[dict], options: argparse.Namespace) -> None:
         f"--cases DIR --keep DIR --steps {options.steps}`.",
         "",
     ]
-    for kind in ("voxel AP", "voxel Dice", "scan AUROC", "scan AP"):
+    for kind in KINDS:
         values = {way: [float(np.mean(one["tasks"][way][kind])) for one in measured] for way in WAYS}
         lines += [
             f"## Six tasks: {kind}",

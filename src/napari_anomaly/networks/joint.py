@@ -12,11 +12,6 @@ from napari_anomaly.networks.blocks import ConvBlock, unfold, use_channels_last
 from napari_anomaly.networks.plane import PLANE_CHANNELS, PlaneNetwork
 from napari_anomaly.networks.volume import VOLUME_CHANNELS, VolumeFeatures, VolumeNetwork
 
-Widths = tuple[tuple[int, ...], tuple[int, ...]]
-"""Channels of the 2D and of the 3D U-Net, finest level first."""
-
-WIDTHS: Widths = ((24, 48, 96, 160), (24, 48, 96, 128))
-
 EMBEDDING = 64
 """Length of the joint embedding vector."""
 
@@ -79,8 +74,8 @@ class JointNetwork(nn.Module):
 
     def __init__(
         self,
-        plane_widths: tuple[int, ...] = WIDTHS[0],
-        volume_widths: tuple[int, ...] = WIDTHS[1],
+        plane_widths: tuple[int, ...] = (24, 48, 96, 160),
+        volume_widths: tuple[int, ...] = (24, 48, 96, 128),
     ) -> None:
         super().__init__()
         self.plane = PlaneNetwork(plane_widths, PLANE_CHANNELS + TISSUE_CHANNELS)

@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from napari_anomaly.detector.checkpoint import Detector
 from napari_anomaly.errors import DetectorError
-from napari_anomaly.networks.joint import WIDTHS, JointNetwork, JointOutput, Widths
+from napari_anomaly.networks.joint import JointNetwork, JointOutput
 from napari_anomaly.networks.volume import VolumeNetwork
 from napari_anomaly.pretask.task import Difficulty
 from napari_anomaly.progress import Progress
@@ -82,20 +82,10 @@ class Run:
         }
 
 
-def start(settings: TrainSettings, device: torch.device, widths: Widths = WIDTHS) -> Run:
-    """Fresh networks and optimiser for the given settings.
-
-    Parameters
-    ----------
-    settings : TrainSettings
-        Seed and learning rate.
-    device : torch.device
-        Where the networks live.
-    widths : tuple of tuple of int, optional
-        Channels of the 2D and of the 3D network, level by level; those that ship if left out.
-    """
+def start(settings: TrainSettings, device: torch.device) -> Run:
+    """Fresh networks and optimiser for the given settings."""
     torch.manual_seed(settings.seed)
-    network = JointNetwork(*widths)
+    network = JointNetwork()
     network.use_channels_last()
     network.to(device)
     average = AveragedModel(network, avg_fn=_average, use_buffers=True)
