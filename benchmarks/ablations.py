@@ -22,8 +22,9 @@ from napari_anomaly.detector.calibration import ANY
 from napari_anomaly.detector.engine import Engine, OpenVinoEngine
 from napari_anomaly.detector.seen import as_seen
 from napari_anomaly.detector.tiling import RawScores, score
+from napari_anomaly.intensities import normalise
 from napari_anomaly.networks.volume import VolumeFeatures
-from napari_anomaly.preprocess import SLICE_OFFSETS_MM, normalise
+from napari_anomaly.preprocess import SLICE_OFFSETS_MM
 from napari_anomaly.pretask.task import Difficulty
 from napari_anomaly.progress import drain
 from napari_anomaly.training.batch import paint_normal

@@ -18,8 +18,8 @@ from torch.nn import functional
 
 from napari_anomaly.detector import checkpoint
 from napari_anomaly.detector.seen import log_gain
+from napari_anomaly.intensities import normalise
 from napari_anomaly.networks.bias_field import ZERO
-from napari_anomaly.preprocess import normalise
 from napari_anomaly.pretask.task import Difficulty
 from napari_anomaly.training import normals
 from napari_anomaly.training.batch import paint_normal

@@ -24,8 +24,9 @@ from torch import Tensor
 from napari_anomaly import samples
 from napari_anomaly.detector import checkpoint
 from napari_anomaly.detector.second_opinion import Coarse, bundled, coarse, look, residual
+from napari_anomaly.intensities import normalise
 from napari_anomaly.networks.memory import ProxyNetwork
-from napari_anomaly.preprocess import normalise, place, prepare, resample
+from napari_anomaly.preprocess import place, prepare, resample
 from napari_anomaly.pretask.task import Difficulty
 from napari_anomaly.progress import drain
 from napari_anomaly.training.batch import Pool, paint_normal

@@ -23,7 +23,7 @@ from napari_anomaly.detector.tiling import score
 from napari_anomaly.evaluation.metrics import auroc
 from napari_anomaly.findings import find
 from napari_anomaly.geometry import Geometry
-from napari_anomaly.preprocess import normalise
+from napari_anomaly.intensities import normalise
 from napari_anomaly.pretask.task import Difficulty
 from napari_anomaly.progress import drain
 from napari_anomaly.training.batch import paint_normal

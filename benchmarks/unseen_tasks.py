@@ -21,7 +21,7 @@ from napari_anomaly.detector.engine import Engine, OpenVinoEngine
 from napari_anomaly.detector.seen import as_seen
 from napari_anomaly.detector.tiling import score
 from napari_anomaly.evaluation.metrics import Curve, auroc, average_precision
-from napari_anomaly.preprocess import normalise
+from napari_anomaly.intensities import normalise
 from napari_anomaly.pretask.unseen import TASKS, paint_unseen
 from napari_anomaly.progress import drain
 from napari_anomaly.training.normals import Normal, Subject, make_normal

@@ -7,28 +7,24 @@ from scipy import ndimage
 
 from bright_detector import Nothing, Outline
 from napari_anomaly.errors import BadGeometry, WrongModality
+from napari_anomaly.intensities import CLIP, HEADROOM, holes, normalise, soften
 from napari_anomaly.networks.plane import PLANE_CHANNELS
 from napari_anomaly.networks.volume import VOLUME_CHANNELS, VolumeFeatures
 from napari_anomaly.preprocess import (
-    CLIP,
     FIELD,
-    HEADROOM,
     MULTIPLE,
     SLICE_OFFSETS_MM,
     Prepared,
     coordinates,
     extraction_inputs,
     find_brain,
-    holes,
     middle_of,
-    normalise,
     place,
     plane_inputs,
     prepare,
     resample,
     silhouette,
     silhouette_fine,
-    soften,
     volume_inputs,
 )
 from napari_anomaly.samples import phantom

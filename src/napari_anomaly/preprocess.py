@@ -1,4 +1,4 @@
-"""From a scan to what the networks see, and back: canonical grid, silhouette, normalisation, input channels."""
+"""From a scan to what the networks see, and back: canonical grid, silhouette, input channels."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_anomaly.errors import BadGeometry, WrongModality
+from napari_anomaly.intensities import normalise
 from napari_anomaly.scan import Scan
 
 MULTIPLE = 12
@@ -18,12 +19,6 @@ MULTIPLE = 12
 
 REDUCTION = 3
 """The 3D network sees voxels of this many mm."""
-
-CLIP = (-1.5, 3.5)
-"""Normalised intensities outside this range say nothing more."""
-
-HEADROOM = 0.2
-"""What a network sees of intensities above the 95th percentile of the brain: at most this much more, see `soften`."""
 
 SLICE_OFFSETS_MM = (-4, -2, 0, 2, 4)
 """Neighbouring slices that the 2D network sees beside the one it scores, in mm."""
@@ -245,75 +240,6 @@ def silhouette(image: Tensor) -> Tensor:
         filled = [ndimage.binary_fill_holes(plane) for plane in np.moveaxis(closed, axis, 0)]
         closed = np.moveaxis(np.stack(filled), 0, axis)
     return torch.from_numpy(np.ascontiguousarray(closed)).to(image.device)
-
-
-TOGETHER = 6
-"""Zeros among the 27 voxels around a zero, itself counted, from which on it is background: the edge of a thin sheet."""
-
-
-def normalise(image: Tensor, mask: Tensor) -> Tensor:
-    """Bring the 5th and 95th percentile of the masked voxels to 0 and 1; voxels outside become 0.
-
-    Where brain extraction left exact zeros within the mask, they are background: not counted, and 0 in the result.
-
-    Parameters
-    ----------
-    image : Tensor
-        Intensities, shape (z, y, x).
-    mask : Tensor
-        bool, same shape.
-    """
-    mask = mask & ~holes(image, mask)
-    # every second voxel along each axis says as much of the percentiles, eight times faster
-    thinned = image[::2, ::2, ::2][mask[::2, ::2, ::2]].float()
-    if not len(thinned):
-        thinned = image[mask].float()
-    if not len(thinned):
-        return torch.zeros_like(image, dtype=torch.float32)
-    thinned = thinned[:: max(1, len(thinned) // 100_000)]
-    low, high = torch.quantile(thinned, torch.tensor([0.05, 0.95], device=image.device))
-    scaled = (image.float() - low) / (high - low).clamp(min=1e-6)
-    return torch.where(mask, scaled.clamp(*CLIP), torch.zeros((), device=image.device))
-
-
-def soften(image: Tensor) -> Tensor:
-    """Bend a normalised scan's intensities above its 95th percentile towards a ceiling of `1 + HEADROOM`.
-
-    How far fluid on T2 or enhanced vessels on T1 shine above everything else differs from scanner to scanner, and
-    more than any synthesis foresees. The order of the intensities stays.
-
-    Parameters
-    ----------
-    image : Tensor
-        Normalised scan, see `normalise`.
-    """
-    return torch.where(image > 1, 1 + HEADROOM * torch.tanh((image - 1) / HEADROOM), image)
-
-
-def holes(image: Tensor, mask: Tensor) -> Tensor:
-    """Exact zeros within the mask that lie together, unless they are so many, or so few, that they must be tissue.
-
-    A zero by itself is a value like any other: on a CT it is water.
-
-    Parameters
-    ----------
-    image : Tensor
-        Intensities, normalised or not, shape (z, y, x).
-    mask : Tensor
-        bool, same shape.
-
-    Returns
-    -------
-    Tensor
-        bool, same shape: background that brain extraction left there.
-    """
-    empty = image == 0
-    zeros = empty & mask
-    share = float(zeros.sum()) / max(1, int(mask.sum()))
-    if not 1e-3 < share < 0.5:
-        return torch.zeros_like(zeros)
-    around = functional.avg_pool3d(empty[None, None].float(), 3, stride=1, padding=1)[0, 0]
-    return zeros & (around * 27 > TOGETHER - 0.5)
 
 
 def coordinates(mask: Tensor) -> list[Tensor]:

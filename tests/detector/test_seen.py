@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from napari_anomaly.detector.seen import as_seen, even_out
+from napari_anomaly.intensities import HEADROOM, normalise
 from napari_anomaly.networks.bias_field import ZERO
-from napari_anomaly.preprocess import HEADROOM, normalise
 from round_head import SIDES, axes_of, head, round_atlas
 
 FINE = tuple(3 * side for side in SIDES)

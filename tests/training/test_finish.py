@@ -6,7 +6,7 @@ from bright_detector import BrightNetwork
 from napari_anomaly.detector.calibration import ANY, calibrate, of_contrast
 from napari_anomaly.detector.engine import TorchEngine
 from napari_anomaly.detector.tiling import score
-from napari_anomaly.preprocess import normalise, soften
+from napari_anomaly.intensities import normalise, soften
 from napari_anomaly.progress import drain
 from napari_anomaly.training.finish import FEWEST, NETWORKS, PLAN, SMOOTHING_MM, finish
 from napari_anomaly.training.normals import make_normal

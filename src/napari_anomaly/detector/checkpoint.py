@@ -45,7 +45,7 @@ class Card(BaseModel):
     by_contrast: Mapping[str, Networks] = {}
     """Networks that measured best on a contrast, where enough scans of it were held out."""
     ceiling: bool = False
-    """Whether it learned from scans whose brightest voxels were bent towards a ceiling, see `preprocess.soften`."""
+    """Whether it learned from scans whose brightest voxels were bent towards a ceiling, see `intensities.soften`."""
     even: bool = False
     """Whether it learned from scans without the smooth gain of the scanner, see `detector.seen.even_out`."""
     spacing_mm: float = Field(default=1.0, gt=0)

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from napari_anomaly.intensities import normalise, soften
 from napari_anomaly.networks.bias_field import ZERO, log_bias
-from napari_anomaly.preprocess import coarse_tissue, normalise, soften, volume_inputs
+from napari_anomaly.preprocess import coarse_tissue, volume_inputs
 
 __all__ = ["as_seen", "even_out", "log_gain"]
 

@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from napari_anomaly.anatomy import MIRRORED, NAMES, Side
 from napari_anomaly.detector.anatomy import anatomy_inputs
-from napari_anomaly.preprocess import FIELD, middle_of, normalise, place
+from napari_anomaly.intensities import normalise
+from napari_anomaly.preprocess import FIELD, middle_of, place
 from napari_anomaly.pretask.task import Difficulty, paint, sample
 from napari_anomaly.training.acquisition import acquire
 from napari_anomaly.training.atlases import MIDDLE, UNKNOWN, Region, freesurfer, muse, parts, truth_of

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_anomaly.detector.seen import as_seen
+from napari_anomaly.intensities import normalise
 from napari_anomaly.networks.tissue import fit_tissues, plane_maps, volume_maps
-from napari_anomaly.preprocess import REDUCTION, coarse_tissue, normalise, plane_inputs, volume_inputs
+from napari_anomaly.preprocess import REDUCTION, coarse_tissue, plane_inputs, volume_inputs
 from napari_anomaly.pretask.task import Difficulty, Painted, Scenario, paint, sample
 from napari_anomaly.training.contrast import BRIGHT, FAMILIES
 from napari_anomaly.training.normals import Normal, Subject, make_normal

@@ -17,8 +17,8 @@ from napari_anomaly.detector.engine import Engine, OpenVinoEngine, TorchEngine, 
 from napari_anomaly.detector.seen import as_seen
 from napari_anomaly.detector.settings import Networks
 from napari_anomaly.detector.tiling import score
+from napari_anomaly.intensities import normalise
 from napari_anomaly.networks.joint import JointNetwork
-from napari_anomaly.preprocess import normalise
 from napari_anomaly.pretask.task import Difficulty, Scenario
 from napari_anomaly.progress import Progress, drain
 from napari_anomaly.training.batch import paint_normal

@@ -15,7 +15,8 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from napari_anomaly.preprocess import FIELD, HEAD, HEAD_MM, middle_of, normalise, place, silhouette_fine
+from napari_anomaly.intensities import normalise
+from napari_anomaly.preprocess import FIELD, HEAD, HEAD_MM, middle_of, place, silhouette_fine
 from napari_anomaly.pretask.shapes import field, rotation, share_around
 from napari_anomaly.training.acquisition import acquire
 from napari_anomaly.training.contrast import (

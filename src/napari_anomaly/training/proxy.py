@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from napari_anomaly.detector.second_opinion import Coarse, coarse
+from napari_anomaly.intensities import normalise
 from napari_anomaly.networks.memory import ProxyNetwork
-from napari_anomaly.preprocess import normalise
 from napari_anomaly.progress import Progress
 from napari_anomaly.training.batch import Pool
 from napari_anomaly.training.normals import Normal, Subject

@@ -14,8 +14,8 @@ from napari_anomaly.detector.calibration import Calibration, fit_calibration
 from napari_anomaly.detector.device import choose
 from napari_anomaly.detector.second_opinion import ProxyCard, coarse, look, residual, save
 from napari_anomaly.errors import DetectorError
+from napari_anomaly.intensities import normalise
 from napari_anomaly.networks.memory import ProxyNetwork
-from napari_anomaly.preprocess import normalise
 from napari_anomaly.progress import Progress
 from napari_anomaly.training.normals import Subject, make_normal
 from napari_anomaly.training.proxy import ProxyRun, fit, resume, start
