@@ -140,6 +140,11 @@ def write(measured: list[dict], options: argparse.Namespace) -> None:
         f"--cases DIR --keep DIR --steps {options.steps}`.",
         "",
     ]
+    means = {
+        kind: {way: np.mean([one["tasks"][way][kind] for one in measured]) for way in WAYS} for kind in KINDS
+    }
+    leads = [kind for kind, of in means.items() if of["joint"] > max(of["plane"], of["volume"])]
+    lines += [f"In the mean of the trainings joint leads 2D and 3D in: {', '.join(leads) or 'nothing'}.", ""]
     for kind in KINDS:
         values = {way: [float(np.mean(one["tasks"][way][kind])) for one in measured] for way in WAYS}
         lines += [
