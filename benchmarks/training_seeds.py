@@ -38,44 +38,65 @@ MEASURED_WITH = 1
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    options = parser.parse_args()
+    options.keep.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(options.threads)
+    measured = []
+    for seed in options.seeds:
+        measured.append(known(options, f"{options.steps}-steps-seed-{seed}", seed))
+        write(measured, options)
+    print(OUT.read_text(encoding="utf-8"))
+
+
+def parser_of(doc: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=doc)
     parser.add_argument("--normals", type=Path, nargs="+", required=True)
     parser.add_argument("--label-maps", type=Path)
     parser.add_argument("--lesion-shapes", type=Path, nargs="+", default=[])
     parser.add_argument("--cases", type=Path)
     parser.add_argument("--keep", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    options.keep.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(options.threads)
-    measured = []
-    for seed in options.seeds:
-        file = options.keep / f"{options.steps}-steps-seed-{seed}.json"
-        if not file.exists():
-            run = trained(options, seed, file.with_suffix(".checkpoint.safetensors"))
-            file.write_text(json.dumps(figures(run, options), indent=1), encoding="utf-8")
-        measured.append(json.loads(file.read_text(encoding="utf-8")))
-        write(measured, options)
-    print(OUT.read_text(encoding="utf-8"))
+    return parser
 
 
-def trained(options: argparse.Namespace, seed: int, file: Path) -> Run:
-    """Train from random weights; brains are found by the bundled detector, which is not what is compared."""
+def known(options: argparse.Namespace, name: str, seed: int, **choices) -> dict:
+    """Figures of a training, which is made and measured where the folder that keeps them lacks it."""
+    file = options.keep / f"{name}.json"
+    if not file.exists():
+        run = trained(options, seed, file.with_suffix(".checkpoint.safetensors"), **choices)
+        file.write_text(json.dumps(figures(run, options), indent=1), encoding="utf-8")
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def trained(
+    options: argparse.Namespace,
+    seed: int,
+    file: Path,
+    *,
+    steps: int = 0,
+    every: int = 1,
+    widths: tuple[tuple[int, ...], ...] = (),
+) -> Run:
+    """Train from random weights; brains are found by the bundled detector, which is not what is compared.
+
+    ``steps`` other than the options say, from ``every`` n-th normal of the list, with other ``widths`` of the networks.
+    """
     settings = TrainSettings(
         normals=tuple(options.normals),
         label_maps=options.label_maps,
         lesion_shapes=tuple(options.lesion_shapes),
-        steps=options.steps,
+        steps=steps or options.steps,
         pool=28,
         renew_every=6,
         threads=options.threads,
         seed=seed,
         device="cpu",
     )
-    run = start(settings, torch.device("cpu"))
-    found = candidates(settings)[0]
+    run = start(settings, torch.device("cpu"), widths)
+    found = candidates(settings)[0][::every]
     run.normals = tuple(sorted(candidate.path.name for candidate in found))
     if file.exists():
         resume(run, file)
@@ -87,18 +108,21 @@ def trained(options: argparse.Namespace, seed: int, file: Path) -> Run:
         ]
         for progress in fit(run, subjects, read_library(settings.lesion_shapes), file):
             if run.step % 20 == 0:
-                print("seed", seed, progress.text, flush=True)
+                print(file.name, progress.text, flush=True)
     return run
 
 
 def figures(run: Run, options: argparse.Namespace) -> dict:
     """Everything that is measured of one training."""
-    engine = OpenVinoEngine(run.average.module.eval(), None)
+    network = run.average.module.eval()
+    engine = OpenVinoEngine(network, None)
     subjects = held_out(options, checkpoint.load(checkpoint.DEFAULT))
     return {
         "seed": run.settings.seed,
         "steps": run.step,
         "minutes": round(run.seconds / 60, 1),
+        "learned_from": len(run.normals),
+        "parameters": sum(weights.numel() for weights in network.parameters()),
         "normals": len(subjects),
         "tasks": look_at(engine, subjects, [MEASURED_WITH], smoothing_mm=DEFAULT_SMOOTHING_MM),
         "patients": patients(engine, options.cases) if options.cases else {},

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+
+from napari_anomaly.boxes import box_mean
 
 CLIP = (-1.5, 3.5)
 """Normalised intensities outside this range say nothing more."""
@@ -74,8 +75,8 @@ def holes(image: Tensor, mask: Tensor) -> Tensor:
     """
     empty = image == 0
     zeros = empty & mask
-    share = float(zeros.sum()) / max(1, int(mask.sum()))
+    share = int(zeros.count_nonzero()) / max(1, int(mask.count_nonzero()))
     if not 1e-3 < share < 0.5:
         return torch.zeros_like(zeros)
-    around = functional.avg_pool3d(empty[None, None].float(), 3, stride=1, padding=1)[0, 0]
+    around = box_mean(empty.float(), 3)
     return zeros & (around * 27 > TOGETHER - 0.5)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from napari_anomaly.boxes import box_mean
 from napari_anomaly.networks.blocks import ConvBlock, unfold, use_channels_last
 from napari_anomaly.networks.plane import PLANE_CHANNELS, PlaneNetwork
 from napari_anomaly.networks.volume import VOLUME_CHANNELS, VolumeFeatures, VolumeNetwork
@@ -173,7 +174,7 @@ def intensity_profile(volume: Tensor) -> Tensor:
         Shape (scan, 3 * intensities), about 0 to 1.
     """
     image, mask = volume[:, 0:1], volume[:, 2:3]
-    depth = functional.avg_pool3d(mask, 9, stride=1, padding=4)
+    depth = box_mean(mask, 9)
     shells = [mask * (depth < 0.55), mask * (depth >= 0.55) * (depth < 0.95), mask * (depth >= 0.95)]
     parts = []
     for level in _INTENSITIES:

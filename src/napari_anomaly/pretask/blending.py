@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from napari_anomaly.boxes import box_mean
+
 
 def smooth(patch: Tensor, width: int) -> Tensor:
     """Box mean over `width` voxels (odd), reflecting nothing: the border counts fewer voxels."""
     if width < 2 or min(patch.shape) < width:
         return patch
-    return functional.avg_pool3d(
-        patch[None, None], width, stride=1, padding=width // 2, count_include_pad=False
-    )[0, 0]
+    return box_mean(patch, width) / box_mean(torch.ones_like(patch), width)
 
 
 def shift(patch: Tensor, alpha: Tensor, amount: float, texture: Tensor | None = None) -> Tensor:

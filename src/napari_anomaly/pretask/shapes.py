@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from napari_anomaly.boxes import box_mean
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -124,13 +126,7 @@ def share_around(region: Tensor, width: int) -> Tensor:
     width : int
         Side of the cube in voxels, odd; beyond the grid there is nothing.
     """
-    values = region.float()[None, None]
-    for axis in range(3):
-        sides = [1, 1, 1]
-        sides[axis] = width
-        padding = [side // 2 for side in sides]
-        values = functional.avg_pool3d(values, sides, stride=1, padding=padding)
-    return values[0, 0]
+    return box_mean(region.float(), width)
 
 
 def rotation(vector: tuple[float, float, float]) -> np.ndarray:

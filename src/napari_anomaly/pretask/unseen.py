@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from napari_anomaly.boxes import box_max
 from napari_anomaly.pretask.task import Painted
 
 Task = Literal["constant", "edges", "rotation", "copy", "permutation", "scar"]
@@ -144,8 +145,6 @@ def _scar(image: Tensor, mask: Tensor, rng: np.random.Generator) -> tuple[Tensor
     points = points[((points >= 0) & (points < mask.shape)).all(1)]
     line[tuple(points.T)] = True
     reach = int(rng.integers(1, 3))
-    grown = functional.max_pool3d(
-        torch.from_numpy(line).float()[None, None].to(image.device), 2 * reach + 1, stride=1, padding=reach
-    )[0, 0]
+    grown = box_max(torch.from_numpy(line).float().to(image.device), 2 * reach + 1)
     change = float(rng.choice([-1, 1]) * rng.uniform(0.4, 1.0))
     return grown > 0.5, image + change * grown

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from napari_anomaly.boxes import box_max
 from napari_anomaly.networks.blocks import use_channels_last
 from napari_anomaly.networks.volume import VolumeNetwork
 from napari_anomaly.preprocess import extraction_inputs
@@ -105,7 +106,7 @@ def make_head(subject: Subject, rng: np.random.Generator, device: torch.device) 
 
 def _grown(truth: Tensor, rng: np.random.Generator) -> Tensor:
     reach = int(rng.integers(0, 3))
-    return functional.max_pool3d(truth[None, None], 2 * reach + 1, stride=1, padding=reach)[0, 0]
+    return box_max(truth, 2 * reach + 1)
 
 
 def _crop(image: Tensor, truth: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
+from napari_anomaly.boxes import box_max, box_mean
 from napari_anomaly.intensities import normalise
 from napari_anomaly.preprocess import FIELD, HEAD, HEAD_MM, middle_of, place, silhouette_fine
 from napari_anomaly.pretask.shapes import field, rotation, share_around
@@ -302,7 +303,7 @@ def deep_white(image: Tensor, mask: Tensor, kind: str) -> Tensor:
     if kind != "t1":
         return (share_around(mask, 25) > 0.98) & (image > 0.25)
     grey, white = (float(q) for q in _tissues(image, mask)[1:3])
-    smooth = functional.avg_pool3d(image[None, None], 3, stride=1, padding=1)[0, 0]
+    smooth = box_mean(image, 3)
     return mask & (smooth > 0.4 * grey + 0.6 * white) & (smooth < white + 0.25)
 
 
@@ -374,7 +375,7 @@ def synthesise(classes: Tensor, family: Family, rng: np.random.Generator, device
     image = mean + spread * (slow + rng.uniform(0.2, 1.2) * fast)
     if contrast.cap:
         # normal caps and rims: tissue next to the ventricles is a little brighter on FLAIR
-        near = functional.avg_pool3d((classes == 3).float()[None, None], 7, stride=1, padding=3)[0, 0]
+        near = box_mean((classes == 3).float(), 7)
         image = image + contrast.cap * near * (classes == 1)
     return image
 
@@ -443,12 +444,12 @@ def _curve(image: Tensor, knots: Sequence[float], values: Sequence[float]) -> Te
 def jitter_mask(mask: Tensor, rng: np.random.Generator) -> Tensor:
     """Grow or shrink a mask by up to 2 mm, since brain extraction is never exact."""
     steps = int(rng.integers(-2, 3))
-    values = mask.float()[None, None]
+    values = mask.float()
     if steps > 0:
-        values = functional.max_pool3d(values, 2 * steps + 1, stride=1, padding=steps)
+        values = box_max(values, 2 * steps + 1)
     elif steps < 0:
-        values = 1 - functional.max_pool3d(1 - values, 1 - 2 * steps, stride=1, padding=-steps)
-    return values[0, 0] > 0.5
+        values = 1 - box_max(1 - values, 1 - 2 * steps)
+    return values > 0.5
 
 
 def deformation(sides: tuple[int, ...], rng: np.random.Generator, device: torch.device) -> Tensor:

@@ -82,10 +82,20 @@ class Run:
         }
 
 
-def start(settings: TrainSettings, device: torch.device) -> Run:
-    """Fresh networks and optimiser for the given settings."""
+def start(settings: TrainSettings, device: torch.device, widths: tuple[tuple[int, ...], ...] = ()) -> Run:
+    """Fresh networks and optimiser for the given settings.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+        Seed and learning rate.
+    device : torch.device
+        Where the networks live.
+    widths : tuple of tuple of int, default ()
+        Channels of the 2D and of the 3D network, finest level first; those that ship if left out.
+    """
     torch.manual_seed(settings.seed)
-    network = JointNetwork()
+    network = JointNetwork(*widths)
     network.use_channels_last()
     network.to(device)
     average = AveragedModel(network, avg_fn=_average, use_buffers=True)
