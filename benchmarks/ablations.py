@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pages import write_page
 from torch import Tensor
 from unseen_tasks import held_out, options_of
 
@@ -89,7 +90,7 @@ def main() -> None:
                     )
                     look(engine, spoiled.image, made.mask, spoiled.truth, painted)
             print(len(normal[WHOLE]), "normals", flush=True)
-    OUT.write_text(report(detector, normal, painted, options.seeds), encoding="utf-8")
+    write_page(OUT, report(detector, normal, painted, options.seeds))
     print(OUT.read_text(encoding="utf-8"))
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import torch
+from pages import write_page
 from scipy import ndimage
 
 from napari_anomaly import io
@@ -181,7 +182,7 @@ def write(rows: list[str], options: argparse.Namespace) -> None:
         "All copies of the CT are one person's, deformed: this shows that the recipe runs on CT, sees all of the "
         "field of view and finds what is painted. It says nothing of other people; that takes scans of several.",
     ]
-    OUT.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_page(OUT, "\n".join(lines))
 
 
 if __name__ == "__main__":

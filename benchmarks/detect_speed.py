@@ -15,6 +15,8 @@ import sys
 import time
 from pathlib import Path
 
+from pages import write_page
+
 OUT = Path(__file__).parents[1] / "docs" / "results" / "detect-speed.md"
 WAYS = {
     "PyTorch": ("torch", False),
@@ -44,7 +46,7 @@ def main() -> None:
         command += ["--second-opinion"] if asked else []
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         results[name] = json.loads(done.stdout.splitlines()[-1])
-    OUT.write_text(report(results), encoding="utf-8")
+    write_page(OUT, report(results))
     print(OUT.read_text(encoding="utf-8"))
 
 

@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from pages import write_page
 from real_cases import scans_of
 
 from napari_anomaly import io
@@ -86,7 +87,7 @@ def write(
         "|---|---|---|---|---|---|",
         *rows,
     ]
-    OUT.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_page(OUT, "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from pages import write_page
 from PIL import Image
 
 from napari_anomaly import io
@@ -127,7 +128,7 @@ def write(rows: list[str], strips: list[np.ndarray], detector: checkpoint.Detect
         "![scan, and truth (green) under findings (red)](real-cases.jpg)",
     ]
     OUT.mkdir(parents=True, exist_ok=True)
-    (OUT / "real-cases.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_page(OUT / "real-cases.md", "\n".join(lines))
     half = -(-len(strips) // 2)
     strips += [np.zeros_like(strips[0])] * (2 * half - len(strips))
     sheet = np.concatenate([np.concatenate(strips[:half]), np.concatenate(strips[half:])], axis=1)

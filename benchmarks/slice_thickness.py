@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+from pages import write_page
 from real_cases import average_precision, scans_of
 
 from napari_anomaly import io
@@ -104,7 +105,7 @@ def write(rows: dict, detector: checkpoint.Detector, thicknesses: list[float]) -
     ]
     cells = [f"{value:.2f}" for value in [*(ap for ap, _ in means), *(dice for _, dice in means)]]
     lines.append(f"| mean | {' | '.join(cells)} |")
-    OUT.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_page(OUT, "\n".join(lines))
     print(OUT.read_text(encoding="utf-8"))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pages import write_page
 from unseen_tasks import held_out, options_of
 
 from napari_anomaly.anomaly import AnomalyMap
@@ -108,7 +109,7 @@ def write(detector, found: dict[str, list[tuple[float, bool]]], scans: int) -> N
     for low, high in BANDS:
         chosen = [true for value, true in together if low <= value < high]
         lines.append(f"| {low:.2f} to {min(high, 1):.2f} | {sum(chosen)} | {len(chosen) - sum(chosen)} |")
-    OUT.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    write_page(OUT, "\n".join(lines))
     print(OUT.read_text(encoding="utf-8"))
 
 

@@ -11,6 +11,7 @@ import argparse
 
 import numpy as np
 import torch
+from pages import write_page
 from training_seeds import OUT as SEEDS
 from training_seeds import known, parser_of
 
@@ -66,7 +67,7 @@ def write(rows: list[tuple[str, dict]], options: argparse.Namespace) -> None:
             f"| {name} | {one['steps']} | {one['learned_from']} | {one['parameters']:,} | {one['minutes']:.0f} "
             f"| {shown} |"
         )
-    OUT.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_page(OUT, "\n".join(lines))
 
 
 if __name__ == "__main__":

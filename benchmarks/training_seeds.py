@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pages import write_page
 from real_cases import scans_of
 from unseen_tasks import KINDS, WAYS, held_out, look_at
 
@@ -196,7 +197,7 @@ def write(measured: list[dict], options: argparse.Namespace) -> None:
                 for scan, row in zip([*scans, "mean"], [*grid, grid.mean(0)], strict=True)
             ]
             lines.append("")
-    OUT.write_text("\n".join(lines), encoding="utf-8")
+    write_page(OUT, "\n".join(lines))
 
 
 def table(values: dict[str, list[float]], heads: list[str]) -> list[str]:

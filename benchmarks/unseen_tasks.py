@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pages import write_page
 from torch import Tensor
 
 from napari_anomaly.detector import checkpoint
@@ -138,7 +139,7 @@ def write(detector, by_task, subjects: int, seeds: list[int]) -> None:
             *(row(name, by_task[way][kind]) for way, name in WAYS.items()),
             "",
         ]
-    OUT.write_text("\n".join(lines), encoding="utf-8")
+    write_page(OUT, "\n".join(lines))
     print("\n".join(lines))
 
 
