@@ -32,6 +32,7 @@ from napari_anomaly.training.contrast import (
     draw_family,
 )
 from napari_anomaly.training.leftovers import leave
+from napari_anomaly.training.unlabelled import SHOWN, add_unlabelled
 
 STRIPPED = 0.5
 """Share of the scans from whole-head label maps that are skull-stripped; real scans always are, within `FIELD`."""
@@ -237,6 +238,8 @@ def make_normal(
         family = family or draw_family(rng)
         classes = _warp(voxels.float(), grid, "nearest").long()
         image = synthesise(classes, family, rng, device)
+        if rng.random() < SHOWN:
+            image = add_unlabelled(image, classes, family, rng)
         white = sum((classes == number for number in WHITE), torch.zeros_like(brain))
         tissue = torch.from_numpy(TISSUE_OF).to(device)[classes]
     else:
