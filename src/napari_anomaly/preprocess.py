@@ -199,8 +199,9 @@ def silhouette_fine(image: Tensor) -> Tensor:
 
 
 def _extent(mask: Tensor, axis: int) -> tuple[int, int]:
-    others = tuple(other for other in range(3) if other != axis)
-    present = torch.nonzero(mask.any(dim=others[1]).any(dim=others[0])).flatten()
+    # reducing bytes is many times faster than reducing bool; slices first, then what is left of them
+    flat = mask.view(torch.uint8).amax((1, 2)) if axis == 0 else mask.view(torch.uint8).amax(0).amax(2 - axis)
+    present = torch.nonzero(flat).flatten()
     return (int(present[0]), int(present[-1]) + 1) if len(present) else (0, mask.shape[axis])
 
 
