@@ -3,11 +3,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from napari.layers import Image
+from napari.qt import get_stylesheet
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QStyle, QStyleOptionComboBox
 
 from napari_anomaly.plugin.engine import Device
+from napari_anomaly.plugin.parts import WIDTH
 from napari_anomaly.plugin.preferences import keep_preference
 from napari_anomaly.plugin.run_section import RunSection
 from napari_anomaly.progress import Progress
@@ -78,6 +80,21 @@ def test_detectors(section: RunSection, tmp_path: Path, monkeypatch: pytest.Monk
     assert section.detector.currentText() == "mine.safetensors"
     section.choose_detector("chest-ct")
     assert section.chosen_detector == "chest-ct"
+
+
+def test_the_name_of_the_detector_is_not_cut(section: RunSection, qtbot: QtBot) -> None:
+    # as wide as in the window, where the contents have margins and napari its own look
+    section.setStyleSheet(get_stylesheet("dark"))
+    section.setFixedWidth(WIDTH - 16)
+    qtbot.waitExposed(section)
+    qtbot.wait(50)
+    combo, option = section.detector, QStyleOptionComboBox()
+    combo.initStyleOption(option)
+    room = combo.style().subControlRect(
+        QStyle.ComplexControl.CC_ComboBox, option, QStyle.SubControl.SC_ComboBoxEditField, combo
+    )
+    assert combo.currentText() == "brain-mri"
+    assert combo.fontMetrics().horizontalAdvance("brain-mri") < room.width()
 
 
 def test_no_file_chosen_keeps_the_detector(section: RunSection, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,16 +98,17 @@ class RunSection(QWidget):
         self.extras.setLayout(row(self.badge, self.volume, stretch=0))
         grid.addWidget(self.extras, 1, 1)
         grid.addWidget(caption("Detector", self.detector), 2, 0)
-        grid.addLayout(row(self.detector, self.second, stretch=0), 2, 1)
-        grid.addWidget(caption("Device", self.device), 3, 0)
-        grid.addWidget(self.device, 3, 1)
+        grid.addWidget(self.detector, 2, 1)
+        grid.addWidget(self.second, 3, 1)
+        grid.addWidget(caption("Device", self.device), 4, 0)
+        grid.addWidget(self.device, 4, 1)
         running = QVBoxLayout()
         running.setSpacing(1)
         running.addWidget(self.progress)
         running.addWidget(self.bar)
         buttons = row(self.detect, self.cancel)
         buttons.addLayout(running, 1)
-        grid.addLayout(buttons, 4, 0, 1, 2)
+        grid.addLayout(buttons, 5, 0, 1, 2)
 
     # What is chosen
 
