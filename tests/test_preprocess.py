@@ -428,3 +428,21 @@ def test_zeros_that_brain_extraction_left_within_the_mask_do_not_count():
     most = torch.zeros_like(tissue)
     most[:8] = tissue[:8]
     assert normalise(most, mask)[:8].max() > 0.9
+
+
+@pytest.mark.parametrize(("count", "spacing"), [(16, 5.0), (17, 3.0), (9, 5.5)])
+def test_thick_slices_are_scored_in_their_middles(count, spacing):
+    voxels = tissue((count, 40, 40), 14)
+    voxels[:, 20, 20] = 1000 + 10 * np.arange(count)
+    scan = Scan.from_array(voxels, spacing=(spacing, 1.0, 1.0))
+    prepared = prepare(scan, None, device=CPU)
+    whole = resample(torch.from_numpy(voxels), prepared.canonical)
+    first = prepared.centre[0] - prepared.image.shape[0] // 2
+    line = whole[torch.tensor(prepared.slices) + first, 20, 20]
+    assert torch.allclose(line, torch.from_numpy(voxels[:, 20, 20]), atol=10 * 0.5 / spacing + 0.1)
+    assert len(prepared.slices) == count
+
+
+def test_thin_slices_are_all_scored():
+    prepared = prepare(Scan.from_array(tissue((41, 53, 47), 20)), None, device=CPU)
+    assert prepared.slices == list(range(prepared.image.shape[0]))

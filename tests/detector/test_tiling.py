@@ -97,6 +97,29 @@ def test_slices_between_those_scored_are_interpolated(bright, step):
     assert torch.allclose(spoiled.plane[inner], some.plane[inner], atol=1e-3)
 
 
+def test_thick_slices_keep_the_scores_of_their_middles(bright):
+    image = 0.5 + 0.3 * torch.rand(SIDES, generator=torch.Generator().manual_seed(1))
+    mask = torch.ones(SIDES, dtype=torch.bool)
+    middles = list(range(2, SIDES[0], 5))
+    every, thick = run(bright, (image, mask)), run(bright, (image, mask), slices=middles)
+    for middle in middles[1:-1]:
+        for place in range(middle - 2, middle + 3):
+            assert torch.allclose(thick.plane[place], every.plane[middle], atol=1e-4)
+            assert torch.allclose(thick.joint[place], every.joint[middle], atol=1e-4)
+    # every second of them: those between are interpolated, for another look only
+    coarser = run(bright, (image, mask), slices=middles, slice_step=2)
+    between = (every.plane[middles[1]] + every.plane[middles[3]]) / 2
+    assert torch.allclose(coarser.plane[middles[2]], between, atol=1e-4)
+
+
+def test_a_region_between_two_middles_is_scored(bright):
+    mask = torch.zeros(SIDES, dtype=torch.bool)
+    mask[11:13, 40:50, 40:50] = True
+    image = torch.where(mask, torch.ones(SIDES), torch.zeros(SIDES))
+    raw = run(bright, (image, mask), slices=[5, 25, 45])
+    assert torch.allclose(raw.plane[mask], torch.full((200,), 8 * (1 - USUAL)), atol=1e-4)
+
+
 def test_progress_comes_once_a_tile(scene, bright):
     slices = int(scene[1].any(2).any(1).sum())
     seen = list(score(bright, *scene, tile=4))

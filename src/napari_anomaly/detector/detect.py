@@ -289,16 +289,15 @@ def _passes(
     from napari_anomaly.detector.tiling import score
 
     image, mask = prepared.image.to(device), prepared.mask.to(device)
-    step = prepared.slice_step
     # a look that only says whether a finding is there again need not be as fine as one that is averaged
-    slice_steps = [step, step if settings.mirror else 2 * step]
+    slice_steps = [1, 1 if settings.mirror else 2]
     if not (settings.mirror or settings.stability):
         slice_steps.pop()
     wanted = sum(1 / step for step in slice_steps)
     results: list[RawScores] = []
     for index, step in enumerate(slice_steps):
         turned = (image, mask) if index == 0 else (image.flip(-1), mask.flip(-1))
-        steps = score(engine, *turned, tile=tile, slice_step=step)
+        steps = score(engine, *turned, tile=tile, slices=prepared.slices, slice_step=step)
         while True:
             with clock.stage("networks"):
                 try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -41,7 +41,13 @@ class RawScores(NamedTuple):
 
 
 def score(
-    engine: Engine, image: Tensor, mask: Tensor, *, tile: int = 12, slice_step: int = 1
+    engine: Engine,
+    image: Tensor,
+    mask: Tensor,
+    *,
+    tile: int = 12,
+    slices: Sequence[int] | None = None,
+    slice_step: int = 1,
 ) -> Generator[Progress, None, RawScores]:
     """Score every voxel.
 
@@ -53,8 +59,11 @@ def score(
         Normalised scan and region, see `preprocess.Prepared`.
     tile : int, default 12
         Slices at once.
+    slices : sequence of int, optional
+        Indices along z, ascending, of the slices to score, see `preprocess.Prepared.slices`; all if left out. A slice
+        between two of them gets the scores of the nearest.
     slice_step : int, default 1
-        Distance of the scored slices in mm; those between are interpolated.
+        Every n-th of these only; those between are interpolated.
 
     Yields
     ------
@@ -73,7 +82,7 @@ def score(
         seen, overall = engine.volume(torch.cat((coarse_inputs, maps), dim=1))
         contrast = _told(overall[1:])
         coarse = functional.interpolate(seen.logit, size=image.shape, mode="trilinear")[0, 0].float()
-        positions = _positions(mask, slice_step)
+        positions = _positions(mask, slices, slice_step)
         window = _window(mask)
         planes = torch.full((2, len(positions), *image.shape[1:]), -LIMIT, device=image.device)
     for start in range(0, len(positions), tile):
@@ -84,7 +93,8 @@ def score(
             planes[0, start : start + tile, window[0], window[1]] = joint
             planes[1, start : start + tile, window[0], window[1]] = plane
     with torch.inference_mode():
-        joint, plane = (_spread(values, positions, image.shape[0]).clamp(-LIMIT, LIMIT) for values in planes)
+        spread = _nearest if slices is not None and slice_step == 1 else _spread
+        joint, plane = (spread(values, positions, image.shape[0]).clamp(-LIMIT, LIMIT) for values in planes)
         return RawScores(joint, plane, coarse.clamp(-LIMIT, LIMIT), float(overall[0]), contrast)
 
 
@@ -108,9 +118,14 @@ def _tile(
     return joint[:, 0].float(), logit[:, 0].float()
 
 
-def _positions(mask: Tensor, step: int) -> Tensor:
-    present = torch.nonzero(mask.any(2).any(1)).flatten()
-    chosen = present[step // 2 :: step]
+def _positions(mask: Tensor, slices: Sequence[int] | None, step: int) -> Tensor:
+    seen = mask.flatten(1).any(1)
+    if slices is not None:
+        wanted = torch.zeros_like(seen)
+        wanted[list(slices)] = True
+        # a region thinner than a slice may lie between two middles
+        seen = seen & wanted if bool((seen & wanted).any()) else seen
+    chosen = torch.nonzero(seen).flatten()[step // 2 :: step]
     return chosen if len(chosen) else torch.tensor([mask.shape[0] // 2], device=mask.device)
 
 
@@ -136,6 +151,11 @@ def _spread(planes: Tensor, positions: Tensor, depth: int) -> Tensor:
     below = above - 1
     share = ((every - positions[below]) / (positions[above] - positions[below]).float()).clamp(0, 1)
     return torch.lerp(planes[below], planes[above], share[:, None, None])
+
+
+def _nearest(planes: Tensor, positions: Tensor, depth: int) -> Tensor:
+    every = torch.arange(depth, device=planes.device)
+    return planes[(every[:, None] - positions).abs().argmin(1)]
 
 
 def _told(logits: Tensor) -> str:
