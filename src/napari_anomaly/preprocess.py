@@ -63,17 +63,18 @@ class Prepared:
     """Side of the voxels that the networks see."""
 
     @property
-    def slices(self) -> list[int]:
-        """Slices of `image` that are worth scoring, ascending: the middle of each slice of a scan with thick ones.
+    def slices(self) -> list[float]:
+        """Places along z of `image`, in its voxels, that are worth scoring: the middles of the scan's own slices.
 
-        Between two thick slices there is only a blend of both, in which nothing is as sharp as in either.
+        Between two thick slices there is only a blend of both, in which nothing is as sharp as in either. Where they
+        are thin, all slices of `image`.
         """
         depth = self.image.shape[0]
         if self.slice_step == 1:
-            return list(range(depth))
+            return [float(place) for place in range(depth)]
         first = self.centre[0] - depth // 2
-        own = (np.arange(self.shape[0]) + 0.5) * self.canonical[0] / self.shape[0]
-        return [place for place in sorted({int(middle) - first for middle in own}) if 0 <= place < depth]
+        own = (np.arange(self.shape[0]) + 0.5) * self.canonical[0] / self.shape[0] - 0.5 - first
+        return [float(place) for place in own if 0 <= place <= depth - 1]
 
     def to_scan(self, values: Tensor) -> Tensor:
         """Bring values on the grid of `image` to the scan's own grid; 0 beyond.

@@ -83,7 +83,7 @@ def test_a_lesion_is_where_and_as_large_as_it_was_painted(shape):
     apart = (np.argwhere(found).mean(0) - np.argwhere(painted).mean(0)) * scan.geometry.spacing
     assert np.abs(apart).max() < 0.3
     assert found.sum() == pytest.approx(painted.sum(), rel=0.1)
-    assert 2 * (found & painted).sum() / (found.sum() + painted.sum()) > 0.94
+    assert 2 * (found & painted).sum() / (found.sum() + painted.sum()) > 0.93
 
 
 def test_the_map_is_the_scans_own(detection):

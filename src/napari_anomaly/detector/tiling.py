@@ -46,7 +46,7 @@ def score(
     mask: Tensor,
     *,
     tile: int = 12,
-    slices: Sequence[int] | None = None,
+    slices: Sequence[float] | None = None,
     slice_step: int = 1,
 ) -> Generator[Progress, None, RawScores]:
     """Score every voxel.
@@ -59,11 +59,11 @@ def score(
         Normalised scan and region, see `preprocess.Prepared`.
     tile : int, default 12
         Slices at once.
-    slices : sequence of int, optional
-        Indices along z, ascending, of the slices to score, see `preprocess.Prepared.slices`; all if left out. A slice
+    slices : sequence of float, optional
+        Places along z, ascending, that are scored, see `preprocess.Prepared.slices`; every slice if left out. What lies
         between two of them gets the scores of the nearest.
     slice_step : int, default 1
-        Every n-th of these only; those between are interpolated.
+        Every n-th of these only; what lies between is interpolated.
 
     Yields
     ------
@@ -82,7 +82,9 @@ def score(
         seen, overall = engine.volume(torch.cat((coarse_inputs, maps), dim=1))
         contrast = _told(overall[1:])
         coarse = functional.interpolate(seen.logit, size=image.shape, mode="trilinear")[0, 0].float()
-        positions = _positions(mask, slices, slice_step)
+        wanted = _wanted(mask, slices)[slice_step // 2 :: slice_step]
+        # a place between two slices of the image needs both
+        positions = torch.cat((wanted.floor(), wanted.ceil())).long().unique()
         window = _window(mask)
         planes = torch.full((2, len(positions), *image.shape[1:]), -LIMIT, device=image.device)
     for start in range(0, len(positions), tile):
@@ -93,8 +95,16 @@ def score(
             planes[0, start : start + tile, window[0], window[1]] = joint
             planes[1, start : start + tile, window[0], window[1]] = plane
     with torch.inference_mode():
-        spread = _nearest if slices is not None and slice_step == 1 else _spread
-        joint, plane = (spread(values, positions, image.shape[0]).clamp(-LIMIT, LIMIT) for values in planes)
+        depth = torch.arange(image.shape[0], device=image.device, dtype=torch.float32)
+        index = torch.arange(len(wanted), device=image.device, dtype=torch.float32)
+        places = torch.arange(len(positions), device=image.device, dtype=torch.float32)
+        placed = _between(index, wanted, depth)
+        if slices is not None and slice_step == 1:
+            placed = placed.round()
+        joint, plane = (
+            _at(_at(values, _between(places, positions.float(), wanted)), placed).clamp(-LIMIT, LIMIT)
+            for values in planes
+        )
         return RawScores(joint, plane, coarse.clamp(-LIMIT, LIMIT), float(overall[0]), contrast)
 
 
@@ -118,15 +128,17 @@ def _tile(
     return joint[:, 0].float(), logit[:, 0].float()
 
 
-def _positions(mask: Tensor, slices: Sequence[int] | None, step: int) -> Tensor:
-    seen = mask.flatten(1).any(1)
-    if slices is not None:
-        wanted = torch.zeros_like(seen)
-        wanted[list(slices)] = True
-        # a region thinner than a slice may lie between two middles
-        seen = seen & wanted if bool((seen & wanted).any()) else seen
-    chosen = torch.nonzero(seen).flatten()[step // 2 :: step]
-    return chosen if len(chosen) else torch.tensor([mask.shape[0] // 2], device=mask.device)
+def _wanted(mask: Tensor, slices: Sequence[float] | None) -> Tensor:
+    """Places along z to score, within the region."""
+    seen = torch.nonzero(mask.flatten(1).any(1)).flatten().float()
+    if not len(seen):
+        return torch.tensor([float(mask.shape[0] // 2)], device=mask.device)
+    if slices is None:
+        return seen
+    places = torch.tensor(slices, device=mask.device, dtype=torch.float32)
+    within = places[(places > seen[0] - 1) & (places < seen[-1] + 1)]
+    # a region thinner than a slice may lie between two middles
+    return within if len(within) else seen
 
 
 def _window(mask: Tensor) -> tuple[slice, slice]:
@@ -143,19 +155,21 @@ def _window(mask: Tensor) -> tuple[slice, slice]:
     return parts[0], parts[1]
 
 
-def _spread(planes: Tensor, positions: Tensor, depth: int) -> Tensor:
-    if len(positions) == 1:
-        return planes.expand(depth, -1, -1)
-    every = torch.arange(depth, device=planes.device)
-    above = torch.searchsorted(positions.contiguous(), every).clamp(1, len(positions) - 1)
+def _between(index: Tensor, known: Tensor, wanted: Tensor) -> Tensor:
+    """Fractional index into ascending known places at which wanted places lie; the first or last beyond them."""
+    if len(known) == 1:
+        return torch.zeros_like(wanted)
+    above = torch.searchsorted(known.contiguous(), wanted.contiguous()).clamp(1, len(known) - 1)
     below = above - 1
-    share = ((every - positions[below]) / (positions[above] - positions[below]).float()).clamp(0, 1)
-    return torch.lerp(planes[below], planes[above], share[:, None, None])
+    share = ((wanted - known[below]) / (known[above] - known[below])).clamp(0, 1)
+    return torch.lerp(index[below], index[above], share)
 
 
-def _nearest(planes: Tensor, positions: Tensor, depth: int) -> Tensor:
-    every = torch.arange(depth, device=planes.device)
-    return planes[(every[:, None] - positions).abs().argmin(1)]
+def _at(planes: Tensor, index: Tensor) -> Tensor:
+    """Planes at fractional indices, interpolated."""
+    below = index.floor().long()
+    above = (below + 1).clamp(max=len(planes) - 1)
+    return torch.lerp(planes[below], planes[above], (index - below)[:, None, None])
 
 
 def _told(logits: Tensor) -> str:
