@@ -45,7 +45,7 @@ def add_unlabelled(image: Tensor, classes: Tensor, family: Family, rng: np.rando
     rng : numpy.random.Generator
         Source of randomness.
     """
-    taken = rng.uniform(*IRON[family])
+    taken = float(rng.uniform(*IRON[family]))
     radii = np.array([rng.uniform(3.5, 6), rng.uniform(5, 9), rng.uniform(3, 6)])
     ragged, share = float(rng.uniform(0.1, 0.5)), float(rng.uniform(0.3, 0.7))
     spots, width = int(rng.integers(0, 9)), float(rng.uniform(0.6, 1.3))
@@ -54,11 +54,14 @@ def add_unlabelled(image: Tensor, classes: Tensor, family: Family, rng: np.rando
     image = image.clone()
     fluid = image[classes == _FLUID]
     for places in _sides(classes == _CEREBELLAR_WHITE):
-        middle = places.float().mean(0) + torch.from_numpy(rng.normal(0, 2, 3)).to(places.device)
-        far = (((places - middle) / torch.from_numpy(radii).to(places.device)) ** 2).sum(1).sqrt()
+        # not every device has numbers of 64 bits
+        off, reach = (
+            torch.tensor(v, dtype=torch.float32).to(image.device) for v in (rng.normal(0, 2, 3), radii)
+        )
+        far = (((places - places.float().mean(0) - off) / reach) ** 2).sum(1).sqrt()
         index = tuple(places.T)
         alpha = torch.sigmoid((1 - far + ragged * rough[index]) / 0.15)
-        image[index] *= (1 - taken * float(rng.uniform(0.85, 1.15)) * alpha).float()
+        image[index] *= 1 - taken * float(rng.uniform(0.85, 1.15)) * alpha
     for places in _sides(classes == _MIDBRAIN):
         index = tuple(places.T)
         alpha = rough[index] > torch.quantile(rough[index][::7], 1 - share)
@@ -69,7 +72,7 @@ def add_unlabelled(image: Tensor, classes: Tensor, family: Family, rng: np.rando
             chosen = low[torch.from_numpy(rng.integers(len(low), size=spots)).to(low.device)].float()
             apart = torch.cdist(places.float(), chosen).amin(1)
             index = tuple(places.T)
-            alpha = (torch.exp(-0.5 * (apart / width) ** 2) * float(rng.uniform(0.3, 0.9))).to(image.dtype)
+            alpha = torch.exp(-0.5 * (apart / width) ** 2) * float(rng.uniform(0.3, 0.9))
             image[index] = image[index] * (1 - alpha) + alpha * fluid.median()
     return image
 
